@@ -1,0 +1,106 @@
+# dave-eval. Two commands do everything on a fresh Debian machine:
+#   make demo     install what is missing, build, run the main job on the bundled demo, show where the results are
+#   make check    the same set-up, then all the tests
+# Others: make, make install PREFIX=/usr/local, make layers, make docs, make format, make tidy, make clean.
+# DEVELOPER=1 turns warnings into errors; SANITIZE=address,undefined builds into build/sanitize.
+
+CC      = gcc
+PREFIX ?= /usr/local
+BUILD  := build$(if $(SANITIZE),/sanitize)
+# Debian's Python, which has the packages that `make setup` installs, before any other on the PATH.
+PYTHON ?= $(if $(wildcard /usr/bin/python3),/usr/bin/python3,python3)
+
+PACKAGES := ompi-c hdf5-openmpi openblas jansson yaml-0.1 libpng libjpeg libcrypto zlib
+PC_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+PC_LIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
+REVISION  := $(shell git describe --always --dirty --exclude '*' 2>/dev/null || echo unknown)
+
+# No contraction: a result must not depend on how the compiler pairs multiplications and additions.
+CFLAGS  ?= -O3 -g
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -Iinclude -Isrc $(CFLAGS) -ffp-contract=off -fno-math-errno -fopenmp-simd \
+	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla \
+	$(if $(DEVELOPER),-Werror) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -O1) \
+	-MMD -MP $(patsubst -I%,-isystem %,$(PC_CFLAGS))
+# The vector mathematics of glibc has its own library on x86-64.
+MVEC   := $(if $(filter x86_64,$(shell uname -m)),-lmvec)
+LIBS    = -lhdf5_hl $(PC_LIBS) $(MVEC) -lm -lpthread
+
+LAYERS  := base kernels formats model metrics attribution pipeline
+SOURCES := $(wildcard $(LAYERS:%=src/%/*.c))
+OBJECTS := $(SOURCES:src/%.c=$(BUILD)/obj/%.o)
+TOOLS   := $(patsubst src/tools/dave_%.c,$(BUILD)/bin/dave-%,$(wildcard src/tools/dave_*.c))
+UNIT    := $(wildcard tests/unit/*.c)
+
+all: requirements $(TOOLS)
+
+# What the build needs, said in one line when it is missing.
+requirements:
+	@.ci/setup build --check
+
+setup:
+	@.ci/setup all
+
+$(BUILD)/obj/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+# The revision is baked into one object, rebuilt when it changes.
+$(BUILD)/revision: FORCE
+	@mkdir -p $(@D)
+	@echo '$(REVISION)' | cmp -s - $@ || echo '$(REVISION)' > $@
+$(BUILD)/obj/base/version.o: $(BUILD)/revision
+$(BUILD)/obj/base/version.o: ALL_CFLAGS += -DGIT_REVISION='"$(REVISION)"'
+
+$(BUILD)/libdave.a: $(OBJECTS)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/bin/dave-%: $(BUILD)/obj/tools/dave_%.o $(BUILD)/libdave.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/obj/tests/%.o: tests/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(BUILD)/tests/unit: $(UNIT:%.c=$(BUILD)/obj/%.o) $(BUILD)/libdave.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ -lcunit $(LIBS)
+
+$(BUILD)/tests/pixels: $(BUILD)/obj/tests/pillow/pixels.o $(BUILD)/libdave.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
+
+programs: $(TOOLS) $(BUILD)/tests/unit $(BUILD)/tests/pixels
+
+demo: setup
+	@$(MAKE) --no-print-directory all
+	@PYTHON=$(PYTHON) configs/demo/run.sh $(BUILD)
+
+check: setup
+	@$(MAKE) --no-print-directory programs
+	@PYTHON=$(PYTHON) MAKE="$(MAKE)" tests/run.sh $(BUILD)
+
+layers: $(OBJECTS)
+	@tests/layers.sh $(BUILD)
+
+# The generated part of the documentation; a test checks that it is up to date.
+docs: $(BUILD)/bin/dave-eval
+	@tests/docs.sh $(BUILD) --write
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install $(TOOLS) $(DESTDIR)$(PREFIX)/bin
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+tidy:
+	tests/tidy.sh
+
+clean:
+	rm -rf build
+
+.PHONY: all requirements setup programs demo check layers docs install format tidy clean FORCE
+.SECONDARY:
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,64 @@
+/*
+ * An attribution method behind one interface. A method is one file and one line in registry.c.
+ *
+ * A method explains the logit of one class of one image: it writes the *raw* map, the signed sum over channels
+ * of the attribution of every pixel, (H, W) float32 in the frame of the normalised image.
+ */
+#ifndef ATTRIBUTION_METHOD_H
+#define ATTRIBUTION_METHOD_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/option.h"
+#include "model/vit.h"
+
+#include <stdint.h>
+
+/* What is explained, and with what. */
+struct method_input {
+	const struct vit *vit;
+	struct vit_work *work; /* made for at least the method's mode, and `batch` images */
+	int batch;             /* images per pass; results depend on it (in the last bits) */
+	const float *x;        /* (3, H, W) */
+	int target;            /* class */
+	uint64_t seed;
+	uint32_t image;        /* id: randomness is keyed by it */
+};
+
+/* A figure that a method gives beside its map. */
+struct method_figure {
+	const char *name, *help;
+};
+
+struct method_ops {
+	const char *name, *help;
+	const struct option_row *options; /* of its parameters; every method has `postprocess`, a bool (int) */
+	size_t params_size;
+	size_t postprocess_offset;    /* of that field in the parameters */
+	enum vit_mode mode;           /* what its forward passes keep */
+	const struct method_figure *figures; /* ends with a NULL name; or NULL */
+
+	/* Carves the method's scratch memory (run twice: see arena.h); NULL while measuring. */
+	void *(*carve)(struct arena *a, const struct vit_config *c, const void *params, int batch);
+
+	/* raw (H, W) and the figures. Errors: a result that is not finite; stopped by request. */
+	int (*run)(void *scratch, const void *params, const struct method_input *in, float *raw, double *figures,
+		struct err *err);
+
+	/* Passes over one image that a run takes, for estimates: forward and backward ones. */
+	void (*passes)(const void *params, double *forward, double *backward);
+};
+
+/* Number of figures of a method. */
+int method_figure_count(const struct method_ops *ops);
+
+/* All methods, by rows; the last is NULL. */
+extern const struct method_ops *const method_registry[];
+
+/* The method of that name, or NULL. */
+const struct method_ops *method_find(const char *name);
+
+/* raw (H, W) = sum over channels of a (3, H, W). -1 with a message if a value is not finite. */
+int method_sum_channels(float *raw, const float *a, const struct vit_config *c, struct err *err);
+
+#endif

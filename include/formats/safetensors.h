@@ -1,0 +1,51 @@
+/*
+ * safetensors files, mapped read-only: 8 bytes little-endian header length, a JSON header, then the data.
+ * The ranks of a node that map one file share its pages.
+ */
+#ifndef FORMATS_SAFETENSORS_H
+#define FORMATS_SAFETENSORS_H
+
+#include "base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum tensor_dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_OTHER };
+
+enum { TENSOR_MAX_DIMS = 8 };
+
+struct tensor {
+	char *name;
+	enum tensor_dtype dtype;
+	char dtype_name[8];
+	int ndim;
+	int64_t shape[TENSOR_MAX_DIMS];
+	size_t count;     /* elements */
+	const void *data; /* in the map; not necessarily aligned */
+};
+
+struct safetensors {
+	char *path;
+	const unsigned char *map; /* the whole file */
+	size_t size;
+	struct tensor *tensors; /* sorted by name */
+	int count;
+};
+
+/* Maps the file and checks its header: bounds, sizes against shapes, duplicate names. The map stays
+ * until release; tensors point into it. */
+int safetensors_open(struct safetensors *st, const char *path, struct err *err);
+
+/* Unmaps; st may be zeroed or released already. */
+void safetensors_release(struct safetensors *st);
+
+/* The tensor of that name, or NULL. */
+const struct tensor *safetensors_find(const struct safetensors *st, const char *name);
+
+/* out[0..count-1] = the tensor as float32 (F32, F16, BF16 only: BUG otherwise). */
+void tensor_to_float(float *out, const struct tensor *t);
+
+/* "[192, 3, 16, 16]" into buf (at least 128 bytes); returns buf. */
+char *tensor_shape_text(char *buf, const struct tensor *t);
+
+#endif

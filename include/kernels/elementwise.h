@@ -1,0 +1,25 @@
+/* The small passes around the matrix products: bias, LayerScale, residual, products. Row-major. */
+#ifndef KERNELS_ELEMENTWISE_H
+#define KERNELS_ELEMENTWISE_H
+
+#include <stddef.h>
+
+/* y (rows x width) = bias in every row; zeros where bias is NULL. */
+void rows_fill(float *y, const float *bias, int rows, int width);
+
+/* y (rows x width) += bias in every row. */
+void rows_add(float *y, const float *bias, int rows, int width);
+
+/* y (rows x width) += gamma * x, gamma (width) in every row: LayerScale into the residual stream. */
+void rows_add_scaled(float *y, const float *x, const float *gamma, int rows, int width);
+
+/* y (rows x width) = gamma * x. */
+void rows_scale(float *y, const float *x, const float *gamma, int rows, int width);
+
+/* y (n) *= x. */
+void multiply(float *y, const float *x, size_t n);
+
+/* sum over rows and columns of bias[column] * g (rows x width), in double. */
+double rows_dot(const float *g, const float *bias, int rows, int width);
+
+#endif

@@ -1,0 +1,20 @@
+/*
+ * Exact GELU, y = z * gate(z), gate(z) = (1 + erf(z / sqrt 2)) / 2, over n elements. Both backward
+ * passes of the layer are one multiplication by a slope kept from the forward pass.
+ */
+#ifndef KERNELS_GELU_H
+#define KERNELS_GELU_H
+
+#include <stddef.h>
+
+/* y = GELU(z). y may be z. */
+void gelu_forward(float *y, const float *z, size_t n);
+
+/* y = GELU(z) and the frozen slope, gate(z); gate(0) := 1 as published (methods.md section 2).
+ * y may be z; slope may not. */
+void gelu_forward_frozen(float *y, float *slope, const float *z, size_t n);
+
+/* y = GELU(z) and the true slope, gate(z) + z * phi(z), phi the normal density. y may be z; slope may not. */
+void gelu_forward_gradient(float *y, float *slope, const float *z, size_t n);
+
+#endif

@@ -1,0 +1,28 @@
+/*
+ * From a picture to what the network sees, as the checkpoint's own configuration says (methods.md section 1):
+ * short side resized to floor(size / crop_pct), centre crop, /255, (v - mean)/std. The 8-bit result equals
+ * Pillow's byte for byte.
+ */
+#ifndef MODEL_PREPROCESS_H
+#define MODEL_PREPROCESS_H
+
+#include "base/err.h"
+#include "formats/image.h"
+#include "model/vit_config.h"
+
+/* The resize and the crop of a picture of given size. */
+struct preprocess_geometry {
+	int resized_w, resized_h; /* after the resize */
+	int left, top;            /* of the crop in the resized picture */
+};
+
+struct preprocess_geometry preprocess_geometry(const struct vit_config *c, int width, int height);
+
+/* pixels (H, W, 3), 8 bits: the picture resized and cropped. Errors: no memory, a picture too thin to resize. */
+int preprocess_pixels(unsigned char *pixels, const struct image *image, const struct vit_config *c,
+	struct err *err);
+
+/* x (3, H, W) = (pixels / 255 - mean) / std. */
+void preprocess_normalise(float *x, const unsigned char *pixels, const struct vit_config *c);
+
+#endif

@@ -1,0 +1,34 @@
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static const char *g_prefix = "";
+
+void log_prefix(const char *prefix)
+{
+	g_prefix = prefix ? prefix : "";
+}
+
+/* One write per line, so that lines of several ranks do not mix. */
+static void line(const char *kind, const char *fmt, va_list ap)
+{
+	char text[2048];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	fprintf(stderr, "%s%s%s\n", g_prefix, kind, text);
+}
+
+#define LOG_FUNCTION(name, kind)                                                                             \
+	void name(const char *fmt, ...)                                                                      \
+	{                                                                                                    \
+		va_list ap;                                                                                  \
+                                                                                                             \
+		va_start(ap, fmt);                                                                           \
+		line(kind, fmt, ap);                                                                         \
+		va_end(ap);                                                                                  \
+	}
+
+LOG_FUNCTION(log_info, "")
+LOG_FUNCTION(log_warn, "warning: ")
+LOG_FUNCTION(log_error, "error: ")

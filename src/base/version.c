@@ -1,0 +1,10 @@
+#include "base/version.h"
+
+#ifndef GIT_REVISION /* the Makefile gives it to this file alone */
+#define GIT_REVISION "unknown"
+#endif
+
+const char *version_revision(void)
+{
+	return GIT_REVISION;
+}

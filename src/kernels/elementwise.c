@@ -1,0 +1,63 @@
+#include "kernels/elementwise.h"
+
+#include "kernels/simd.h"
+
+#include <string.h>
+
+void rows_fill(float *y, const float *bias, int rows, int width)
+{
+	if (!bias) {
+		memset(y, 0, (size_t)rows * (size_t)width * sizeof(*y));
+		return;
+	}
+	for (int r = 0; r < rows; r++)
+		memcpy(y + (size_t)r * (size_t)width, bias, (size_t)width * sizeof(*y));
+}
+
+SIMD_CLONES
+void rows_add(float *y, const float *bias, int rows, int width)
+{
+	for (int r = 0; r < rows; r++, y += width) {
+		SIMD_LOOP
+		for (int i = 0; i < width; i++)
+			y[i] += bias[i];
+	}
+}
+
+SIMD_CLONES
+void rows_add_scaled(float *y, const float *x, const float *gamma, int rows, int width)
+{
+	for (int r = 0; r < rows; r++, y += width, x += width) {
+		SIMD_LOOP
+		for (int i = 0; i < width; i++)
+			y[i] += gamma[i] * x[i];
+	}
+}
+
+SIMD_CLONES
+void rows_scale(float *y, const float *x, const float *gamma, int rows, int width)
+{
+	for (int r = 0; r < rows; r++, y += width, x += width) {
+		SIMD_LOOP
+		for (int i = 0; i < width; i++)
+			y[i] = gamma[i] * x[i];
+	}
+}
+
+SIMD_CLONES
+void multiply(float *y, const float *x, size_t n)
+{
+	SIMD_LOOP
+	for (size_t i = 0; i < n; i++)
+		y[i] *= x[i];
+}
+
+double rows_dot(const float *g, const float *bias, int rows, int width)
+{
+	double sum = 0;
+
+	for (int r = 0; r < rows; r++, g += width)
+		for (int i = 0; i < width; i++)
+			sum += (double)g[i] * bias[i];
+	return sum;
+}

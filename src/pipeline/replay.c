@@ -1,0 +1,412 @@
+#include "pipeline/replay.h"
+
+#include "attribution/dave.h"
+#include "attribution/postprocess.h"
+#include "formats/h5.h"
+#include "kernels/order.h"
+#include "model/preprocess.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { BATCH = 4 };
+
+struct replay {
+	int64_t in, out;
+	struct vit vit;
+	struct vit_work work;
+	size_t image, plane; /* floats of an image, of a plane */
+};
+
+/* ---- recorded weights ---- */
+
+struct weight_list {
+	struct safetensors file;
+	int64_t h5;
+	struct err *err;
+};
+
+static int add_weight(const char *name, void *ctx)
+{
+	struct weight_list *l = ctx;
+	char path[256];
+	struct h5_tensor t;
+
+	snprintf(path, sizeof(path), "w/%s", name);
+	if (h5_read(&t, l->h5, path, l->err))
+		return -1;
+	l->file.tensors = x_realloc(l->file.tensors, (size_t)(l->file.count + 1) * sizeof(struct tensor));
+	struct tensor *w = &l->file.tensors[l->file.count++];
+	*w = (struct tensor){.name = x_strdup(name), .dtype = DTYPE_F32, .dtype_name = "F32", .ndim = t.ndim,
+		.count = t.count, .data = t.data};
+	for (int i = 0; i < t.ndim; i++)
+		w->shape[i] = (int64_t)t.dims[i];
+	return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct tensor *)a)->name, ((const struct tensor *)b)->name);
+}
+
+/* The network from w/ and the file's attributes. The tensors' memory lives as long as the program. */
+static int recorded_vit(struct vit *vit, int64_t in, const char *input, struct err *err)
+{
+	struct weight_list l = {.file.path = x_strdup(input), .h5 = in, .err = err};
+	struct vit_config config;
+	int64_t heads, size;
+	double eps;
+
+	if (h5_attr_int(&heads, in, "/", "num_heads", err) || h5_attr_double(&eps, in, "/", "ln_eps", err) ||
+		h5_attr_int(&size, in, "/", "img_size", err) || h5_each(in, "w", add_weight, &l))
+		return -1;
+	qsort(l.file.tensors, (size_t)l.file.count, sizeof(*l.file.tensors), by_name);
+	if (vit_config_infer(&config, (int)heads, (float)eps, (int)size, (int)size, &l.file, err))
+		return -1;
+	return vit_init(vit, &config, &l.file, err);
+}
+
+/* ---- one run: the samples of B images ---- */
+
+/* Recorded samples, (K, B) each, and noise (K, B, 3, H, W). */
+struct run {
+	int K, B;
+	double *t, *angle, *tx, *ty, *scale;
+	int64_t *flip;
+	struct h5_tensor noise;
+};
+
+/* What comes out: (K, B, image) tensors, keep as bytes, and (B, ...) aggregates. */
+struct result {
+	float *augmented, *noisy, *weff, *maps, *agg, *post;
+	uint8_t *mask;
+};
+
+static void free_run(struct run *r)
+{
+	free(r->t);
+	free(r->angle);
+	free(r->tx);
+	free(r->ty);
+	free(r->scale);
+	free(r->flip);
+	free(r->noise.data);
+}
+
+static double *read_doubles(const struct replay *p, const char *group, const char *name, size_t n, struct err *err)
+{
+	double *v = x_malloc(n * sizeof(*v));
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", group, name);
+	if (!h5_read_double(v, n, p->in, path, err))
+		return v;
+	free(v);
+	return NULL;
+}
+
+static int read_run(struct run *r, const struct replay *p, const char *group, int B, struct err *err)
+{
+	char path[256];
+
+	*r = (struct run){.B = B};
+	snprintf(path, sizeof(path), "%s/noise", group);
+	if (h5_read(&r->noise, p->in, path, err))
+		return -1;
+	r->K = (int)r->noise.dims[0];
+	size_t n = (size_t)r->K * (size_t)B;
+	if (r->noise.count != n * p->image)
+		return err_set(err, "data set %s: expected %zu values", path, n * p->image);
+	snprintf(path, sizeof(path), "%s/flip", group);
+	r->flip = x_malloc(n * sizeof(*r->flip));
+	if (h5_read_int(r->flip, n, p->in, path, err) ||
+		!(r->t = read_doubles(p, group, "t", (size_t)r->K, err)) ||
+		!(r->angle = read_doubles(p, group, "angle", n, err)) ||
+		!(r->tx = read_doubles(p, group, "tx", n, err)) || !(r->ty = read_doubles(p, group, "ty", n, err)) ||
+		!(r->scale = read_doubles(p, group, "scale", n, err)))
+		return -1;
+	return 0;
+}
+
+/* The samples of image b of the run, through the same functions as dave-eval uses. */
+static void run_image(struct replay *p, const struct run *r, const struct result *o, const float *x, int target, int b)
+{
+	const struct vit_config *c = &p->vit.config;
+	struct arena arena = {0};
+	struct method_input in = {.vit = &p->vit, .work = &p->work, .batch = BATCH, .x = x, .target = target};
+
+	dave_carve(&arena, c, r->K, BATCH);
+	arena_allocate(&arena);
+	struct dave_scratch s = dave_carve(&arena, c, r->K, BATCH);
+	for (int start = 0; start < r->K; start += BATCH) {
+		int n = r->K - start < BATCH ? r->K - start : BATCH;
+		float *g = s.contributions + (size_t)start * p->image;
+
+		for (int i = 0; i < n; i++) {
+			int at = (start + i) * r->B + b;
+
+			s.samples[i] = (struct dave_sample){r->t[start + i],
+				{(int)r->flip[at], r->angle[at], r->tx[at], r->ty[at], r->scale[at], r->scale[at]}};
+			memcpy(s.noise + (size_t)i * p->image, r->noise.data + (size_t)at * p->image,
+				p->image * sizeof(float));
+			warp_forward(o->augmented + (size_t)at * p->image, x, &s.samples[i].warp, c->channels, c->image_h,
+				c->image_w);
+			dave_mix(o->noisy + (size_t)at * p->image, x, s.noise + (size_t)i * p->image, &s.samples[i], c);
+		}
+		dave_block(g, &s, &in, s.samples, n);
+		for (int i = 0; i < n; i++) {
+			size_t at = (size_t)((start + i) * r->B + b) * p->image;
+
+			memcpy(o->weff + at, g + (size_t)i * p->image, p->image * sizeof(float));
+			for (size_t j = 0; j < p->image; j++)
+				o->maps[at + j] = g[(size_t)i * p->image + j] *= x[j];
+		}
+	}
+	uint8_t *keep = x_malloc((size_t)r->K * p->image);
+	aggregate_mad(o->agg + (size_t)b * p->image, keep, s.contributions, r->K, p->image);
+	for (int k = 0; k < r->K; k++)
+		memcpy(o->mask + (size_t)(k * r->B + b) * p->image, keep + (size_t)k * p->image, p->image);
+	free(keep);
+	arena_release(&arena);
+}
+
+static int post_image(const struct replay *p, const struct result *o, int b, struct err *err)
+{
+	const struct vit_config *c = &p->vit.config;
+	float *raw = x_malloc(p->plane * sizeof(*raw));
+	float *scratch = x_malloc(postprocess_scratch(c->image_h, c->image_w) * sizeof(*scratch));
+	int rc = method_sum_channels(raw, o->agg + (size_t)b * p->image, c, err);
+
+	if (!rc)
+		postprocess_map(o->post + (size_t)b * p->plane, raw, scratch, c->image_h, c->image_w);
+	free(raw);
+	free(scratch);
+	return rc;
+}
+
+/* Writes group/name; `squeeze` leaves out the axis of images. kinds: s samples, a aggregate, p post. */
+static int write_result(const struct replay *p, const char *group, const struct run *r, const struct result *o,
+	bool squeeze, struct err *err)
+{
+	const struct vit_config *c = &p->vit.config;
+	size_t K = (size_t)r->K, B = (size_t)r->B, C = (size_t)c->channels, H = (size_t)c->image_h,
+	       W = (size_t)c->image_w;
+	size_t full[5] = {K, B, C, H, W}, one[4] = {K, C, H, W}, agg[4] = {B, C, H, W}, post[4] = {B, 1, H, W};
+	const struct {
+		const char *name;
+		const float *data;
+	} samples[] = {{"augmented", o->augmented}, {"noisy", o->noisy}, {"weff", o->weff}, {"maps", o->maps}};
+	char path[256];
+
+	for (int i = 0; i < 4; i++) {
+		snprintf(path, sizeof(path), "%s/%s", group, samples[i].name);
+		if (h5_write(p->out, path, samples[i].data, squeeze ? 4 : 5, squeeze ? one : full, err))
+			return -1;
+	}
+	snprintf(path, sizeof(path), "%s/mask", group);
+	if (h5_write_u8(p->out, path, o->mask, squeeze ? 4 : 5, squeeze ? one : full, err))
+		return -1;
+	snprintf(path, sizeof(path), "%s/agg", group);
+	if (h5_write(p->out, path, o->agg, squeeze ? 3 : 4, squeeze ? agg + 1 : agg, err))
+		return -1;
+	snprintf(path, sizeof(path), "%s/post", group);
+	return h5_write(p->out, path, o->post, squeeze ? 2 : 4, squeeze ? post + 2 : post, err);
+}
+
+static int replay_run(struct replay *p, const char *group, const float *x, const int64_t *y, int B, bool squeeze,
+	struct err *err)
+{
+	struct run r;
+	int rc = read_run(&r, p, group, B, err);
+	size_t n = rc ? 0 : (size_t)r.K * (size_t)B * p->image;
+	float *block = x_malloc((4 * n + (size_t)B * (p->image + p->plane)) * sizeof(*block));
+	struct result o = {block, block + n, block + 2 * n, block + 3 * n, block + 4 * n,
+		block + 4 * n + (size_t)B * p->image, x_malloc(n)};
+
+	for (int b = 0; b < B && !rc; b++) {
+		run_image(p, &r, &o, x + (size_t)b * p->image, (int)y[b], b);
+		rc = post_image(p, &o, b, err);
+	}
+	if (!rc)
+		rc = write_result(p, group, &r, &o, squeeze, err);
+	if (rc)
+		err_prefix(err, "%s", group);
+	free(block);
+	free(o.mask);
+	free_run(&r);
+	return rc;
+}
+
+/* ---- whole files ---- */
+
+/* logits, plain_grad and weff_clean of B images, one at a time, under `group`. */
+static int replay_clean(struct replay *p, const char *group, const float *x, const int64_t *y, int B, bool squeeze,
+	struct err *err)
+{
+	const struct vit_config *c = &p->vit.config;
+	size_t classes = (size_t)c->classes, shape[5] = {(size_t)B, (size_t)c->channels, (size_t)c->image_h, (size_t)c->image_w};
+	size_t logit_shape[2] = {(size_t)B, classes};
+	float *logits = x_calloc((size_t)B * classes, sizeof(*logits)), *cotangent = x_calloc(classes, sizeof(*cotangent));
+	float *grad = x_malloc((size_t)B * p->image * sizeof(*grad)), *weff = x_malloc((size_t)B * p->image * sizeof(*weff));
+	char path[3][256];
+
+	snprintf(path[0], sizeof(path[0]), "%.200slogits", group);
+	snprintf(path[1], sizeof(path[1]), "%.200splain_grad", group);
+	snprintf(path[2], sizeof(path[2]), "%.200sweff_clean", group);
+	for (int b = 0; b < B; b++) {
+		const float *xb = x + (size_t)b * p->image;
+
+		cotangent[y[b]] = 1;
+		vit_forward(&p->vit, &p->work, logits + (size_t)b * classes, xb, 1, VIT_GRADIENT);
+		vit_backward(&p->vit, &p->work, grad + (size_t)b * p->image, cotangent, NULL, NULL);
+		vit_forward(&p->vit, &p->work, logits + (size_t)b * classes, xb, 1, VIT_EFFECTIVE);
+		vit_backward(&p->vit, &p->work, weff + (size_t)b * p->image, cotangent, NULL, NULL);
+		cotangent[y[b]] = 0;
+	}
+	int rc = h5_write(p->out, path[0], logits, squeeze ? 1 : 2, squeeze ? logit_shape + 1 : logit_shape, err) ||
+		 h5_write(p->out, path[1], grad, squeeze ? 3 : 4, squeeze ? shape + 1 : shape, err) ||
+		 h5_write(p->out, path[2], weff, squeeze ? 3 : 4, squeeze ? shape + 1 : shape, err);
+	free(logits);
+	free(cotangent);
+	free(grad);
+	free(weff);
+	return rc ? -1 : 0;
+}
+
+struct group_visit {
+	struct replay *p;
+	struct err *err;
+	const float *x;
+	const int64_t *y;
+	int B, found;
+};
+
+static int check_target(const struct replay *p, int64_t y, struct err *err)
+{
+	if (y < 0 || y >= p->vit.config.classes)
+		return err_set(err, "target %lld: expected a class from 0 to %d", (long long)y, p->vit.config.classes - 1);
+	return 0;
+}
+
+static int visit_run(const char *name, void *ctx)
+{
+	struct group_visit *v = ctx;
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/noise", name);
+	return h5_exists(v->p->in, path) ? replay_run(v->p, name, v->x, v->y, v->B, false, v->err) : 0;
+}
+
+static int visit_image(const char *name, void *ctx)
+{
+	struct group_visit *v = ctx;
+	struct h5_tensor x;
+	char path[256];
+	int64_t y;
+
+	if (strncmp(name, "image", 5))
+		return 0;
+	v->found++;
+	snprintf(path, sizeof(path), "%s/x", name);
+	if (h5_read(&x, v->p->in, path, v->err))
+		return -1;
+	snprintf(path, sizeof(path), "%s/", name);
+	int rc = x.count == v->p->image ? 0 : err_set(v->err, "data set %sx does not fit the model's input size", path);
+	rc = rc || h5_attr_int(&y, v->p->in, name, "target", v->err) || check_target(v->p, y, v->err) ||
+	     replay_clean(v->p, path, x.data, &y, 1, true, v->err) || replay_run(v->p, name, x.data, &y, 1, true, v->err);
+	free(x.data);
+	return rc ? -1 : 0;
+}
+
+static int replay_all(struct replay *p, struct err *err)
+{
+	struct group_visit v = {.p = p, .err = err};
+	struct h5_tensor x;
+	int rc = 0;
+
+	if (!h5_exists(p->in, "x")) {
+		rc = h5_each(p->in, "/", visit_image, &v);
+		return rc || v.found ? rc : err_set(err, "found neither x nor groups imageN");
+	}
+	if (h5_read(&x, p->in, "x", err))
+		return -1;
+	v.B = (int)x.dims[0];
+	v.x = x.data;
+	int64_t *y = x_malloc((size_t)v.B * sizeof(*y));
+	v.y = y;
+	if (x.count != (size_t)v.B * p->image)
+		rc = err_set(err, "data set x does not fit the model's input size");
+	rc = rc || h5_read_int(y, (size_t)v.B, p->in, "y", err);
+	for (int b = 0; b < v.B && !rc; b++)
+		rc = check_target(p, y[b], err);
+	rc = rc || replay_clean(p, "", x.data, y, v.B, false, err) || h5_each(p->in, "/", visit_run, &v);
+	free(y);
+	free(x.data);
+	return rc ? -1 : 0;
+}
+
+int replay_file(const char *input, const char *model_dir, const char *output, struct err *err)
+{
+	struct replay p = {.in = h5_open(input, err), .out = -1};
+	int rc = p.in < 0;
+
+	rc = rc || (model_dir ? vit_load(&p.vit, model_dir, err) : recorded_vit(&p.vit, p.in, input, err)) ||
+	     (p.out = h5_create(output, err)) < 0;
+	if (!rc) {
+		const struct vit_config *c = &p.vit.config;
+
+		vit_work_init(&p.work, &p.vit, VIT_GRADIENT, BATCH);
+		p.plane = (size_t)c->image_h * (size_t)c->image_w;
+		p.image = p.plane * (size_t)c->channels;
+		rc = replay_all(&p, err);
+		if (rc)
+			err_prefix(err, "%s", input);
+		rc = h5_close(p.out, output, err) || rc;
+		if (rc)
+			unlink(output);
+		vit_work_release(&p.work);
+	}
+	if (p.in >= 0)
+		h5_close(p.in, input, err);
+	if (model_dir)
+		vit_release(&p.vit);
+	return rc ? -1 : 0;
+}
+
+int replay_image(const char *image, const char *model_dir, const char *output, struct err *err)
+{
+	struct vit vit;
+	struct image picture = {0};
+	int64_t out = -1;
+
+	if (vit_load(&vit, model_dir, err))
+		return -1;
+	const struct vit_config *c = &vit.config;
+	size_t H = (size_t)c->image_h, W = (size_t)c->image_w, classes = (size_t)c->classes;
+	unsigned char *pixels = x_malloc(H * W * 3);
+	float *x = x_malloc(3 * H * W * sizeof(*x)), *logits = x_malloc(classes * sizeof(*logits));
+	int rc = image_read(&picture, image, err) || preprocess_pixels(pixels, &picture, c, err);
+
+	if (!rc) {
+		struct vit_work work;
+
+		preprocess_normalise(x, pixels, c);
+		vit_work_init(&work, &vit, VIT_FORWARD, 1);
+		vit_forward(&vit, &work, logits, x, 1, VIT_FORWARD);
+		vit_work_release(&work);
+		rc = (out = h5_create(output, err)) < 0 ||
+		     h5_write_u8(out, "pixels_u8", pixels, 3, (size_t[]){H, W, 3}, err) ||
+		     h5_write(out, "x", x, 3, (size_t[]){3, H, W}, err) ||
+		     h5_write(out, "logits", logits, 1, &classes, err);
+		if (out >= 0)
+			rc = h5_close(out, output, err) || rc;
+	}
+	free(pixels);
+	free(x);
+	free(logits);
+	image_release(&picture);
+	vit_release(&vit);
+	return rc ? -1 : 0;
+}
