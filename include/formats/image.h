@@ -9,10 +9,11 @@
  *     Pillow 9.4, kept for parity; such files are not photographs that a model was trained on.
  *   - A palette index beyond the palette is the grey of its own value.
  *
- * Damage: a file that ends early is an error; so is whatever libjpeg calls an error (not its warnings: a JPEG
- * with a few bad bits in its scan decodes, as in Pillow). For PNG this is stricter than Pillow: every chunk
- * up to and including IEND must be there with a good CRC, where Pillow leaves the CRCs of the pixel data
- * unread and does without IEND.
+ * Damage: a JPEG is refused exactly when libjpeg calls it an error (not a warning: one with a few bad bits in
+ * its scan decodes, as in Pillow) or its data end before its last row is decoded, which needs, nearly always,
+ * the end marker. For PNG this is stricter than Pillow: every chunk up to and including IEND must be there
+ * with a good CRC, and every row; Pillow does not read the CRCs of the pixel data, does without IEND, and in
+ * some cases without the last rows.
  *
  * No global state: any number of threads may decode at once.
  */

@@ -102,8 +102,8 @@ char *option_format(char *buf, const void *object, const struct option_row *o)
 	case OPT_U64:
 		snprintf(buf, OPTION_TEXT, "%llu", (unsigned long long)*(const uint64_t *)f);
 		return buf;
-	case OPT_DOUBLE: /* the shortest text that reads back as the same number */
-		for (int digits = 1; digits <= 17; digits++) {
+	case OPT_DOUBLE: /* the shortest text that reads back as the same number, without exponent where it can be */
+		for (int digits = *(const double *)f < 1e5 ? 5 : 1; digits <= 17; digits++) {
 			double back;
 
 			snprintf(buf, OPTION_TEXT, "%.*g", digits, *(const double *)f);

@@ -148,7 +148,8 @@ static int jpeg_run(struct jpeg_job *job, struct image *out)
 		return jpeg_truncated(job);
 	if (jpeg_rows(job, out))
 		return -1;
-	return jpeg_finish_decompress(cinfo) ? 0 : jpeg_truncated(job);
+	jpeg_finish_decompress(cinfo); /* suspended: only the end marker is missing, every row is there */
+	return 0;
 }
 
 static int decode_jpeg(
@@ -237,19 +238,19 @@ static void png_grey_to_rgb(unsigned char *rgb, const unsigned char *raw, int wi
 {
 	int factor = depth < 8 ? 255 / ((1 << depth) - 1) : 1;
 
-	for (int x = 0; x < width; x++) {
+	for (int x = 0; x < width; x++, rgb += 3, raw += depth == 16 ? 2 : 1) {
 		if (depth == 16)
-			memset(rgb + 3 * x, raw[2 * x] ? 255 : raw[2 * x + 1], 3);
+			memset(rgb, raw[0] ? 255 : raw[1], 3);
 		else
-			memset(rgb + 3 * x, raw[x] * factor, 3);
+			memset(rgb, raw[0] * factor, 3);
 	}
 }
 
 static void png_palette_to_rgb(
 	unsigned char *rgb, const unsigned char *raw, int width, unsigned char (*palette)[3])
 {
-	for (int x = 0; x < width; x++)
-		memcpy(rgb + 3 * x, palette[raw[x]], 3);
+	for (int x = 0; x < width; x++, rgb += 3)
+		memcpy(rgb, palette[raw[x]], 3);
 }
 
 /* Colour, or grey with alpha: the high byte of each colour sample, `step` bytes a pixel. */

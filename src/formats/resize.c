@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* The weights are computed in double and rounded to fixed point: a fused multiply-add could move one that
- * lies on the border. gcc with -std=c11 fuses nothing, clang does unless told. */
+ * lies on the border. gcc is told by -std=c11 or -ffp-contract=off, clang here in any case. */
 #ifdef __clang__
 #pragma STDC FP_CONTRACT OFF
 #endif
@@ -148,7 +148,7 @@ static int taps_init(struct taps *t, int in_n, int out_n, const struct filter *f
 
 	if (taps_alloc(t, out_n, f->support * (scale < 1.0 ? 1.0 : scale)))
 		return -1;
-	double *raw = malloc((size_t)t->stride * sizeof(*raw));
+	double *raw = calloc((size_t)t->stride, sizeof(*raw));
 	if (!raw) {
 		taps_release(t);
 		return -1;

@@ -1,0 +1,54 @@
+/*
+ * MPI, all of it that the program needs. With or without mpirun. FUNNELED: only the main thread calls it.
+ */
+#ifndef PIPELINE_COMM_H
+#define PIPELINE_COMM_H
+
+#include <stddef.h>
+
+struct comm {
+	int rank, size;
+};
+
+/* Starts MPI. **Collective.** */
+void comm_init(struct comm *c, int *argc, char ***argv);
+
+/* Ends MPI. **Collective.** */
+void comm_finish(void);
+
+/* Ends the whole job at once with an exit status; for errors of one rank that the others cannot know. */
+_Noreturn void comm_abort(int status);
+
+/* Rank 0's block on every rank; *block is malloc'd on the others. **Collective.** */
+void comm_broadcast(char **block, size_t *size);
+
+/* Rank 0's value on every rank. **Collective.** */
+int comm_agree(int value);
+
+/* The largest of all ranks' values, on every rank. **Collective.** */
+int comm_max(int value);
+
+/* Everybody has come here. **Collective.** */
+void comm_barrier(void);
+
+/*
+ * The board: numbers on rank 0 that every rank can add to without rank 0 taking part (MPI-3 one-sided).
+ * Slot 0 is the counter of work handed out.
+ */
+struct board {
+	void *window;     /* MPI_Win */
+	double *values;   /* on rank 0: the slots */
+	int slots;
+};
+
+/* **Collective.** */
+void board_init(struct board *b, int slots);
+void board_release(struct board *b);
+
+/* Adds to a slot and returns what it held before; atomic over all ranks. Not collective. */
+double board_add(struct board *b, int slot, double value);
+
+/* A copy of all slots. Not collective. */
+void board_read(struct board *b, double *values);
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * The results file. All space and all metadata are there before the run starts (contiguous, preallocated data
+ * sets); a finished image's row is written independently by the rank that computed it, and its status and
+ * checksum after everything else. So the file opens at every moment, a row that says it is done is done, and
+ * the order of work leaves no trace (cluster.md, "Results file").
+ */
+#ifndef PIPELINE_STORE_H
+#define PIPELINE_STORE_H
+
+#include "base/err.h"
+#include "pipeline/schema.h"
+
+#include <stdint.h>
+
+/* What the file says about itself: attributes of the root. All owned by the caller. */
+struct store_identity {
+	const char *config;            /* resolved, portable */
+	const char *checkpoint_sha256; /* of model.safetensors */
+	const char *data_sha256;       /* of the list of paths and labels */
+	const char *architecture, *blas_core;
+	uint64_t seed;
+	int batch; /* images per pass that `auto` stood for */
+};
+
+struct store {
+	const struct schema *schema;
+	int64_t file;
+	int64_t *datasets; /* one per field */
+	int64_t transfer;
+	int lock; /* file descriptor of rank 0, or -1 */
+	char *path;
+};
+
+/* Creates the file with every row pending: as PATH.tmp, synced, then renamed. Rank 0 alone. Refuses when too little
+ * disk space is left for all of it. */
+int store_create(const char *path, const struct schema *s, const struct config *c, const struct store_identity *id,
+	const struct dataset *d, struct err *err);
+
+/* Does the file at path hold the same run? Otherwise an error that says what differs. status (images) receives
+ * each row's enum row_status; rows whose status was not written together with a checksum count as pending. Rank 0
+ * alone. */
+int store_check(const char *path, const struct schema *s, const struct store_identity *id, uint8_t *status,
+	struct err *err);
+
+/* Opens for writing rows. Rank 0 takes a lock that keeps a second job away. **Collective.** */
+int store_open(struct store *st, const char *path, const struct schema *s, int rank, struct err *err);
+
+/* Writes row i, then its checksum and status. Not collective. */
+int store_write_row(struct store *st, int i, unsigned char *row, enum row_status status, struct err *err);
+
+/* **Collective.** */
+int store_close(struct store *st, struct err *err);
+
+/* Reads all rows back and writes the summary table; `counts` receives images per status. Rank 0 alone, with the
+ * file closed. */
+int store_summarise(const char *path, const struct schema *s, uint64_t seed, int counts[3], struct err *err);
+
+/* One line per row of the summary, of a file that was summarised. */
+void store_print_summary(const char *path, const struct schema *s);
+
+#endif

@@ -1,0 +1,118 @@
+#include "formats/yaml_doc.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+static yaml_node_t *node_at(const struct yaml_doc *d, int node)
+{
+	yaml_node_t *n = yaml_document_get_node(d->library, node);
+
+	if (!n)
+		BUG("no YAML node %d", node);
+	return n;
+}
+
+int yaml_doc_parse(struct yaml_doc *d, const char *text, size_t size, const char *name, struct err *err)
+{
+	yaml_document_t *document = x_calloc(1, sizeof(*document)), more;
+	yaml_parser_t parser;
+	int ok;
+
+	if (!yaml_parser_initialize(&parser))
+		BUG("libyaml cannot start");
+	yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
+	ok = yaml_parser_load(&parser, document);
+	if (!ok) {
+		err_set(err, "%s:%zu: not valid YAML: %s", name, parser.problem_mark.line + 1,
+			parser.problem ? parser.problem : "unreadable");
+		free(document);
+	} else {
+		*d = (struct yaml_doc){x_strdup(name), document};
+		/* a second document would be ignored silently */
+		ok = yaml_parser_load(&parser, &more);
+		if (ok) {
+			if (yaml_document_get_root_node(&more))
+				ok = err_set(err, "%s:%zu: expected a single YAML document", name, more.start_mark.line + 1) == 0;
+			yaml_document_delete(&more);
+		} else {
+			err_set(err, "%s:%zu: not valid YAML: %s", name, parser.problem_mark.line + 1,
+				parser.problem ? parser.problem : "unreadable");
+		}
+		if (!ok)
+			yaml_doc_release(d);
+	}
+	yaml_parser_delete(&parser);
+	return ok ? 0 : -1;
+}
+
+void yaml_doc_release(struct yaml_doc *d)
+{
+	if (d->library)
+		yaml_document_delete(d->library);
+	free(d->library);
+	free(d->name);
+	*d = (struct yaml_doc){0};
+}
+
+int yaml_root(const struct yaml_doc *d)
+{
+	return yaml_document_get_root_node(d->library) ? 1 : 0; /* libyaml numbers the root 1 */
+}
+
+enum yaml_kind yaml_node_kind(const struct yaml_doc *d, int node)
+{
+	const yaml_node_t *n = node_at(d, node);
+
+	switch (n->type) {
+	case YAML_SCALAR_NODE:
+		return n->data.scalar.length || n->data.scalar.style != YAML_PLAIN_SCALAR_STYLE ? YAML_SCALAR : YAML_EMPTY;
+	case YAML_SEQUENCE_NODE:
+		return YAML_LIST;
+	case YAML_MAPPING_NODE:
+		return YAML_MAP;
+	case YAML_NO_NODE:
+		break;
+	}
+	return YAML_EMPTY;
+}
+
+int yaml_line(const struct yaml_doc *d, int node)
+{
+	return (int)node_at(d, node)->start_mark.line + 1;
+}
+
+const char *yaml_text(const struct yaml_doc *d, int node)
+{
+	const yaml_node_t *n = node_at(d, node);
+
+	if (n->type != YAML_SCALAR_NODE)
+		BUG("YAML node %d is not a scalar", node);
+	return (const char *)n->data.scalar.value;
+}
+
+int yaml_size(const struct yaml_doc *d, int node)
+{
+	const yaml_node_t *n = node_at(d, node);
+
+	if (n->type == YAML_SEQUENCE_NODE)
+		return (int)(n->data.sequence.items.top - n->data.sequence.items.start);
+	if (n->type == YAML_MAPPING_NODE)
+		return (int)(n->data.mapping.pairs.top - n->data.mapping.pairs.start);
+	return 0;
+}
+
+int yaml_item(const struct yaml_doc *d, int list, int i)
+{
+	return node_at(d, list)->data.sequence.items.start[i];
+}
+
+int yaml_key(const struct yaml_doc *d, int map, int i)
+{
+	return node_at(d, map)->data.mapping.pairs.start[i].key;
+}
+
+int yaml_value(const struct yaml_doc *d, int map, int i)
+{
+	return node_at(d, map)->data.mapping.pairs.start[i].value;
+}

@@ -1,0 +1,28 @@
+#include "metrics/metric.h"
+
+#include <string.h>
+
+extern const struct metric_ops metric_deletion, metric_insertion;
+
+const struct metric_ops *const metric_registry[] = {
+	&metric_deletion,
+	&metric_insertion,
+	NULL,
+};
+
+const struct metric_ops *metric_find(const char *name)
+{
+	for (int i = 0; metric_registry[i]; i++)
+		if (!strcmp(metric_registry[i]->name, name))
+			return metric_registry[i];
+	return NULL;
+}
+
+int metric_figure_count(const struct metric_ops *ops)
+{
+	int n = 0;
+
+	while (ops->figures && ops->figures[n].name)
+		n++;
+	return n;
+}

@@ -1,0 +1,106 @@
+#include "pipeline/comm.h"
+
+#include "base/err.h"
+
+#include <mpi.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+void comm_init(struct comm *c, int *argc, char ***argv)
+{
+	int provided;
+
+	MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided);
+	MPI_Comm_rank(MPI_COMM_WORLD, &c->rank);
+	MPI_Comm_size(MPI_COMM_WORLD, &c->size);
+}
+
+void comm_finish(void)
+{
+	MPI_Finalize();
+}
+
+void comm_abort(int status)
+{
+	MPI_Abort(MPI_COMM_WORLD, status);
+	abort();
+}
+
+void comm_broadcast(char **block, size_t *size)
+{
+	const size_t piece = 1 << 30; /* counts are ints */
+	uint64_t n = *size;
+	int rank;
+
+	MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+	MPI_Bcast(&n, 1, MPI_UINT64_T, 0, MPI_COMM_WORLD);
+	*size = n;
+	if (rank)
+		*block = x_malloc(n);
+	for (size_t at = 0; at < n; at += piece)
+		MPI_Bcast(*block + at, (int)(n - at < piece ? n - at : piece), MPI_BYTE, 0, MPI_COMM_WORLD);
+}
+
+int comm_agree(int value)
+{
+	MPI_Bcast(&value, 1, MPI_INT, 0, MPI_COMM_WORLD);
+	return value;
+}
+
+int comm_max(int value)
+{
+	MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
+	return value;
+}
+
+void comm_barrier(void)
+{
+	MPI_Barrier(MPI_COMM_WORLD);
+}
+
+void board_init(struct board *b, int slots)
+{
+	MPI_Win *window = x_malloc(sizeof(*window));
+	int rank;
+
+	MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+	b->slots = slots;
+	MPI_Win_allocate(rank ? 0 : (MPI_Aint)((size_t)slots * sizeof(double)), sizeof(double), MPI_INFO_NULL,
+		MPI_COMM_WORLD, &b->values, window);
+	MPI_Win_lock_all(0, *window);
+	for (int i = 0; !rank && i < slots; i++)
+		b->values[i] = 0;
+	MPI_Win_sync(*window);
+	b->window = window;
+	MPI_Barrier(MPI_COMM_WORLD);
+}
+
+void board_release(struct board *b)
+{
+	MPI_Win *window = b->window;
+
+	MPI_Win_unlock_all(*window);
+	MPI_Win_free(window);
+	free(window);
+	*b = (struct board){0};
+}
+
+double board_add(struct board *b, int slot, double value)
+{
+	MPI_Win *window = b->window;
+	double before;
+
+	MPI_Fetch_and_op(&value, &before, MPI_DOUBLE, 0, slot, MPI_SUM, *window);
+	MPI_Win_flush(0, *window);
+	return before;
+}
+
+void board_read(struct board *b, double *values)
+{
+	MPI_Win *window = b->window;
+
+	/* an atomic read: MPI_NO_OP leaves the slots as they are */
+	MPI_Get_accumulate(NULL, 0, MPI_DOUBLE, values, b->slots, MPI_DOUBLE, 0, 0, b->slots, MPI_DOUBLE, MPI_NO_OP,
+		*window);
+	MPI_Win_flush(0, *window);
+}

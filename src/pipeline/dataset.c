@@ -1,0 +1,286 @@
+#include "pipeline/dataset.h"
+
+#include "base/num.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+static void add(struct dataset *d, const char *path, int label)
+{
+	size_t n = strlen(path) + 1;
+
+	if ((d->count & (d->count - 1)) == 0) { /* a power of two, or none: grow */
+		size_t room = d->count ? 2 * (size_t)d->count : 1;
+		d->at = x_realloc(d->at, room * sizeof(*d->at));
+		d->label = x_realloc(d->label, room * sizeof(*d->label));
+	}
+	if (d->text_size + n > d->text_room) {
+		d->text_room = 2 * (d->text_size + n);
+		d->text = x_realloc(d->text, d->text_room);
+	}
+	memcpy(d->text + d->text_size, path, n);
+	d->at[d->count] = d->text_size;
+	d->label[d->count++] = label;
+	d->text_size += n;
+	d->longest = n - 1 > d->longest ? n - 1 : d->longest;
+}
+
+const char *dataset_path(const struct dataset *d, int i)
+{
+	return d->text + d->at[i];
+}
+
+/* ---- folders ---- */
+
+static int visible(const struct dirent *e)
+{
+	return e->d_name[0] != '.';
+}
+
+static int by_bytes(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int is_folder(const char *path)
+{
+	struct stat s;
+
+	return !stat(path, &s) && S_ISDIR(s.st_mode);
+}
+
+static int has_image_name(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	return dot && (!strcasecmp(dot, ".jpg") || !strcasecmp(dot, ".jpeg") || !strcasecmp(dot, ".png"));
+}
+
+/* Adds the images below root/relative: its files, then those of its sub-folders. */
+static int walk(struct dataset *d, const char *relative, int label, int depth, struct err *err)
+{
+	char *folder = x_asprintf("%s/%s", d->root, relative);
+	struct dirent **list;
+	int n = scandir(folder, &list, visible, by_bytes), rc = 0;
+
+	if (n < 0)
+		rc = err_set(err, "%s: cannot read the folder: %s", folder, strerror(errno));
+	else if (depth > 16)
+		rc = err_set(err, "%s: folders are nested too deep", folder);
+	for (int pass = 0; pass < 2; pass++)
+		for (int i = 0; i < n && !rc; i++) {
+			char *child = x_asprintf("%s/%s", relative, list[i]->d_name);
+			char *full = x_asprintf("%s/%s", d->root, child);
+			int folder_now = is_folder(full);
+
+			if (pass == 0 && !folder_now && has_image_name(list[i]->d_name))
+				add(d, child, label);
+			if (pass == 1 && folder_now)
+				rc = walk(d, child, label, depth + 1, err);
+			free(child);
+			free(full);
+		}
+	for (int i = 0; i < n; i++)
+		free(list[i]);
+	if (n >= 0)
+		free(list);
+	free(folder);
+	return rc;
+}
+
+struct names {
+	char **name;
+	int count;
+};
+
+static void free_names(struct names *n)
+{
+	for (int i = 0; i < n->count; i++)
+		free(n->name[i]);
+	free(n->name);
+}
+
+/* The non-empty lines of a file, first word each. */
+static int read_names(struct names *names, const char *path, struct err *err)
+{
+	FILE *f = fopen(path, "r");
+	char *line = NULL;
+	size_t room = 0;
+
+	*names = (struct names){0};
+	if (!f)
+		return err_set(err, "%s: cannot open: %s", path, strerror(errno));
+	while (getline(&line, &room, f) > 0) {
+		size_t n = strcspn(line, " \t\r\n");
+
+		if (!n)
+			continue;
+		names->name = x_realloc(names->name, (size_t)(names->count + 1) * sizeof(char *));
+		names->name[names->count++] = strndup(line, n);
+	}
+	free(line);
+	fclose(f);
+	return names->count ? 0 : err_set(err, "%s: expected class names, one a line", path);
+}
+
+static int index_of(const struct names *n, const char *name)
+{
+	for (int i = 0; i < n->count; i++)
+		if (!strcmp(n->name[i], name))
+			return i;
+	return -1;
+}
+
+static int read_folders(struct dataset *d, const char *path, const char *classes_file, struct err *err)
+{
+	struct names names = {0};
+	struct dirent **list;
+	int rc = 0, folders = 0;
+
+	if (*classes_file && read_names(&names, classes_file, err))
+		return -1;
+	int n = scandir(path, &list, visible, by_bytes);
+	if (n < 0)
+		rc = err_set(err, "%s: cannot read the folder: %s", path, strerror(errno));
+	d->root = x_strdup(path);
+	for (int i = 0; i < n; i++) {
+		char *full = x_asprintf("%s/%s", path, list[i]->d_name);
+
+		if (!rc && is_folder(full)) {
+			int label = *classes_file ? index_of(&names, list[i]->d_name) : folders;
+
+			folders++;
+			rc = label < 0 ? err_set(err, "%s: folder \"%s\" is not among the classes of %s", path, list[i]->d_name,
+						 classes_file)
+				       : walk(d, list[i]->d_name, label, 0, err);
+		}
+		free(full);
+		free(list[i]);
+	}
+	if (n >= 0)
+		free(list);
+	d->classes = *classes_file ? names.count : folders;
+	free_names(&names);
+	if (!rc && !d->count)
+		rc = err_set(err, "%s: no images in class folders (a flat folder needs a list file `path label` as data.path)",
+			path);
+	return rc;
+}
+
+/* ---- list files ---- */
+
+static int read_list(struct dataset *d, const char *path, struct err *err)
+{
+	const char *slash = strrchr(path, '/');
+	FILE *f = fopen(path, "r");
+	char *line = NULL;
+	size_t room = 0;
+	int number = 0, rc = 0;
+	ssize_t n;
+
+	if (!f)
+		return err_set(err, "%s: cannot open: %s", path, strerror(errno));
+	d->root = slash ? strndup(path, (size_t)(slash - path + (slash == path))) : x_strdup(".");
+	while (!rc && (n = getline(&line, &room, f)) > 0) {
+		long label;
+
+		number++;
+		while (n > 0 && strchr(" \t\r\n", line[n - 1]))
+			line[--n] = 0;
+		if (!n || line[0] == '#')
+			continue;
+		char *space = line + n;
+		while (space > line && !strchr(" \t", space[-1]))
+			space--;
+		if (space == line || strlen(line) != (size_t)n || !num_parse_long(&label, space) || label < 0 ||
+			label > 1 << 24) {
+			rc = err_set(err, "%s:%d: expected `path label`, got \"%.80s\"", path, number, line);
+			break;
+		}
+		while (space > line && strchr(" \t", space[-1]))
+			*--space = 0;
+		if (!*line)
+			rc = err_set(err, "%s:%d: expected `path label`: the path is empty", path, number);
+		else
+			add(d, line, (int)label);
+		d->classes = (int)label >= d->classes ? (int)label + 1 : d->classes;
+	}
+	free(line);
+	fclose(f);
+	if (!rc && !d->count)
+		rc = err_set(err, "%s: the list is empty", path);
+	return rc;
+}
+
+int dataset_read(struct dataset *d, const char *path, const char *classes_file, int limit, struct err *err)
+{
+	*d = (struct dataset){0};
+	int rc = is_folder(path) ? read_folders(d, path, classes_file, err) : read_list(d, path, err);
+
+	if (rc) {
+		dataset_release(d);
+		return -1;
+	}
+	if (limit && limit < d->count) {
+		d->text_size = d->at[limit];
+		d->count = limit;
+	}
+	return 0;
+}
+
+void dataset_release(struct dataset *d)
+{
+	free(d->root);
+	free(d->text);
+	free(d->at);
+	free(d->label);
+	*d = (struct dataset){0};
+}
+
+/* ---- packing: counts, labels, root, text ---- */
+
+struct header {
+	size_t text_size, longest, root_size;
+	int count, classes;
+};
+
+char *dataset_pack(const struct dataset *d, size_t *size)
+{
+	struct header h = {d->text_size, d->longest, strlen(d->root) + 1, d->count, d->classes};
+	size_t labels = (size_t)d->count * sizeof(int);
+
+	*size = sizeof(h) + labels + h.root_size + h.text_size;
+	char *block = x_malloc(*size);
+	memcpy(block, &h, sizeof(h));
+	memcpy(block + sizeof(h), d->label, labels);
+	memcpy(block + sizeof(h) + labels, d->root, h.root_size);
+	memcpy(block + sizeof(h) + labels + h.root_size, d->text, h.text_size);
+	return block;
+}
+
+void dataset_unpack(struct dataset *d, const char *block, size_t size)
+{
+	struct header h;
+
+	memcpy(&h, block, sizeof(h));
+	size_t labels = (size_t)h.count * sizeof(int), at = 0;
+	if (size != sizeof(h) + labels + h.root_size + h.text_size)
+		BUG("data set of %zu bytes", size);
+	*d = (struct dataset){.text_size = h.text_size, .longest = h.longest, .count = h.count, .classes = h.classes};
+	d->label = x_malloc(labels);
+	d->root = x_malloc(h.root_size);
+	d->text = x_malloc(h.text_size);
+	d->at = x_malloc((size_t)h.count * sizeof(*d->at));
+	memcpy(d->label, block + sizeof(h), labels);
+	memcpy(d->root, block + sizeof(h) + labels, h.root_size);
+	memcpy(d->text, block + sizeof(h) + labels + h.root_size, h.text_size);
+	for (int i = 0; i < d->count; i++) {
+		d->at[i] = at;
+		at += strlen(d->text + at) + 1;
+	}
+}

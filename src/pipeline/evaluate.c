@@ -1,0 +1,248 @@
+#include "pipeline/evaluate.h"
+
+#include "attribution/postprocess.h"
+#include "base/clock.h"
+#include "formats/image.h"
+#include "model/preprocess.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { MAX_FIGURES = 16, AUTO_TOKENS = 800, AUTO_LARGEST = 16 };
+
+int evaluate_batch(const struct config *c, const struct vit_config *vit)
+{
+	int batch = c->engine.batch ? c->engine.batch : AUTO_TOKENS / vit->tokens;
+
+	if (!c->engine.batch && batch > AUTO_LARGEST)
+		batch = AUTO_LARGEST;
+	return batch > 0 ? batch : 1;
+}
+
+static enum vit_mode work_mode(const struct config *c)
+{
+	enum vit_mode mode = VIT_FORWARD;
+
+	for (int i = 0; i < c->methods_count; i++)
+		if (c->methods[i].ops->mode > mode)
+			mode = c->methods[i].ops->mode;
+	return mode;
+}
+
+static size_t most_points(const struct config *c, const struct vit_config *vit)
+{
+	int most = 1;
+
+	for (int i = 0; i < c->metrics_count; i++) {
+		const struct metric_ops *ops = c->metrics[i].ops;
+		int points = ops->points ? ops->points(c->metrics[i].params, vit->image_h, vit->image_w) : 0;
+
+		most = points > most ? points : most;
+	}
+	return (size_t)most;
+}
+
+/* The plan of the memory. Methods and metrics run one after the other, so their scratch overlaps. */
+static void carve(struct evaluator *e, const struct config *c, const struct vit_config *vit, int batch)
+{
+	size_t plane = (size_t)vit->image_h * (size_t)vit->image_w, most = 0;
+	struct arena *a = &e->arena;
+
+	e->pixels = arena_take(a, plane, 3);
+	e->x = arena_floats(a, (size_t)vit->channels * plane);
+	e->raw = arena_floats(a, plane);
+	e->map = arena_floats(a, plane);
+	e->logits = arena_floats(a, (size_t)batch * (size_t)vit->classes);
+	e->curve = arena_take(a, most_points(c, vit), sizeof(double));
+	e->figures = arena_take(a, MAX_FIGURES, sizeof(double));
+	e->shared_from = a->used;
+	arena_floats(a, postprocess_scratch(vit->image_h, vit->image_w));
+	most = a->used;
+	for (int i = 0; i < c->methods_count; i++) {
+		a->used = e->shared_from;
+		c->methods[i].ops->carve(a, vit, c->methods[i].params, batch);
+		most = a->used > most ? a->used : most;
+	}
+	for (int i = 0; i < c->metrics_count; i++) {
+		a->used = e->shared_from;
+		c->metrics[i].ops->carve(a, c->metrics[i].params, vit->channels, vit->image_h, vit->image_w, batch);
+		most = a->used > most ? a->used : most;
+	}
+	a->used = most;
+}
+
+void evaluator_init(struct evaluator *e, const struct config *c, const struct vit *vit, const struct dataset *d,
+	const struct schema *s)
+{
+	*e = (struct evaluator){.config = c, .vit = vit, .data = d, .schema = s,
+		.batch = evaluate_batch(c, &vit->config)};
+	vit_work_init(&e->work, vit, work_mode(c), e->batch);
+	carve(e, c, &vit->config, e->batch);
+	arena_allocate(&e->arena);
+	carve(e, c, &vit->config, e->batch);
+}
+
+void evaluator_release(struct evaluator *e)
+{
+	vit_work_release(&e->work);
+	arena_release(&e->arena);
+}
+
+size_t evaluator_bytes(const struct config *c, const struct vit_config *vit, const struct schema *s)
+{
+	struct evaluator e = {0};
+	int batch = evaluate_batch(c, vit);
+
+	carve(&e, c, vit, batch);
+	return e.arena.used + vit_work_bytes(vit, work_mode(c), batch) + s->row_bytes;
+}
+
+void evaluator_passes(const struct config *c, const struct vit_config *vit, double *forward, double *backward)
+{
+	double f, b;
+
+	*forward = 1;
+	*backward = 0;
+	for (int i = 0; i < c->methods_count; i++) {
+		c->methods[i].ops->passes(c->methods[i].params, &f, &b);
+		*forward += f;
+		*backward += b;
+		for (int k = 0; k < c->metrics_count; k++)
+			*forward += c->metrics[k].ops->forwards(c->metrics[k].params, vit->image_h, vit->image_w);
+	}
+}
+
+/* ---- one image ---- */
+
+static int score(void *ctx, double *probability, double *logit, const float *images, int n, struct err *err)
+{
+	struct evaluator *e = ctx;
+	int classes = e->vit->config.classes;
+
+	if (stop_requested())
+		return err_set(err, "stopped");
+	vit_forward(e->vit, &e->work, e->logits, images, n, VIT_FORWARD);
+	for (int i = 0; i < n; i++) {
+		const float *row = e->logits + (size_t)i * (size_t)classes;
+
+		probability[i] = vit_probability(row, classes, e->target);
+		logit[i] = row[e->target];
+	}
+	return 0;
+}
+
+static int load(struct evaluator *e, int i, struct err *err)
+{
+	char *path = x_asprintf("%s/%s", e->data->root, dataset_path(e->data, i));
+	struct image image;
+	int rc = image_read(&image, path, err);
+
+	if (!rc) {
+		rc = preprocess_pixels(e->pixels, &image, &e->vit->config, err);
+		if (rc)
+			err_prefix(err, "%s", path);
+		image_release(&image);
+	}
+	if (!rc)
+		preprocess_normalise(e->x, e->pixels, &e->vit->config);
+	free(path);
+	return rc;
+}
+
+/* Runs the model on the clean image and settles the target. */
+static int predict(struct evaluator *e, int i, unsigned char *row, double *probability, int *correct, struct err *err)
+{
+	const struct schema *s = e->schema;
+	int classes = e->vit->config.classes, best = 0;
+
+	vit_forward(e->vit, &e->work, e->logits, e->x, 1, VIT_FORWARD);
+	for (int k = 0; k < classes; k++) {
+		if (!isfinite(e->logits[k]))
+			return err_set(err, "logit of class %d is not finite", k);
+		if (e->logits[k] > e->logits[best])
+			best = k;
+	}
+	e->target = e->config->target == TARGET_INDEX   ? e->config->target_index
+		    : e->config->target == TARGET_LABEL ? e->data->label[i]
+							: best;
+	if (e->target < 0 || e->target >= classes)
+		return err_set(err, "target class %d: the model has classes 0 to %d", e->target, classes - 1);
+	*probability = vit_probability(e->logits, classes, e->target);
+	*correct = e->target == best;
+	schema_put(s, row, s->target, &(double){e->target}, 1);
+	schema_put(s, row, s->prediction, &(double){best}, 1);
+	schema_put(s, row, s->probability, probability, 1);
+	schema_put(s, row, s->confidence, &(double){vit_probability(e->logits, classes, best)}, 1);
+	schema_put(s, row, s->logit, &(double){(double)e->logits[e->target]}, 1);
+	return 0;
+}
+
+static int run_method(struct evaluator *e, int m, int i, unsigned char *row, struct err *err)
+{
+	const struct config_method *method = &e->config->methods[m];
+	const struct method_fields *fields = &e->schema->methods[m];
+	const struct vit_config *c = &e->vit->config;
+	size_t plane = (size_t)c->image_h * (size_t)c->image_w;
+	struct method_input in = {.vit = e->vit, .work = &e->work, .batch = e->batch, .x = e->x, .target = e->target,
+		.seed = e->config->run.seed, .image = (uint32_t)i};
+
+	e->arena.used = e->shared_from;
+	void *scratch = method->ops->carve(&e->arena, c, method->params, e->batch);
+	if (method->ops->run(scratch, method->params, &in, e->raw, e->figures, err))
+		return err_prefix(err, "%s", method->name);
+	e->arena.used = e->shared_from;
+	float *post = arena_floats(&e->arena, postprocess_scratch(c->image_h, c->image_w));
+	int wanted = *(const int *)((const char *)method->params + method->ops->postprocess_offset);
+	double scale = wanted ? postprocess_map(e->map, e->raw, post, c->image_h, c->image_w)
+			      : normalise_map(e->map, e->raw, c->image_h, c->image_w);
+	if (fields->map >= 0)
+		schema_put_floats(e->schema, row, fields->map, e->map, plane);
+	if (fields->raw >= 0)
+		schema_put_floats(e->schema, row, fields->raw, e->raw, plane);
+	schema_put(e->schema, row, fields->scale, &scale, 1);
+	for (int k = 0; k < method_figure_count(method->ops); k++)
+		schema_put(e->schema, row, fields->figures + k, &e->figures[k], 1);
+	return 0;
+}
+
+static int run_metric(struct evaluator *e, int m, int k, double probability, int correct, unsigned char *row,
+	struct err *err)
+{
+	const struct config_metric *metric = &e->config->metrics[k];
+	const struct metric_fields *fields = &e->schema->methods[m].metrics[k];
+	const struct vit_config *c = &e->vit->config;
+	struct scorer scorer = {e->batch, score, e};
+	struct metric_input in = {.channels = c->channels, .height = c->image_h, .width = c->image_w, .x = e->x,
+		.raw = e->raw, .map = e->map, .probability = probability, .correct = correct, .scorer = &scorer};
+
+	e->arena.used = e->shared_from;
+	void *scratch = metric->ops->carve(&e->arena, metric->params, c->channels, c->image_h, c->image_w, e->batch);
+	if (metric->ops->run(scratch, metric->params, &in, e->curve, e->figures, err))
+		return err_prefix(err, "%s/%s", e->config->methods[m].name, metric->name);
+	if (fields->curve >= 0)
+		schema_put(e->schema, row, fields->curve, e->curve, e->schema->fields[fields->curve].dims[0]);
+	for (int f = 0; f < metric_figure_count(metric->ops); f++)
+		schema_put(e->schema, row, fields->figures + f, &e->figures[f], 1);
+	return 0;
+}
+
+enum evaluate_result evaluate(struct evaluator *e, int i, unsigned char *row, struct err *err)
+{
+	double probability = 0;
+	int correct = 0, rc;
+
+	schema_clear_row(e->schema, row);
+	rc = load(e, i, err) || predict(e, i, row, &probability, &correct, err);
+	for (int m = 0; m < e->config->methods_count && !rc; m++) {
+		rc = run_method(e, m, i, row, err);
+		for (int k = 0; k < e->config->metrics_count && !rc; k++)
+			rc = run_metric(e, m, k, probability, correct, row, err);
+	}
+	if (!rc)
+		return EVALUATE_DONE;
+	if (stop_requested())
+		return EVALUATE_STOPPED;
+	schema_clear_row(e->schema, row); /* half a row would look like a whole one */
+	schema_put_text(e->schema, row, e->schema->error, err->msg);
+	return EVALUATE_FAILED;
+}

@@ -1,0 +1,269 @@
+#include "pipeline/run.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "formats/digest.h"
+#include "formats/h5.h"
+#include "kernels/gemm.h"
+#include "pipeline/evaluate.h"
+#include "pipeline/progress.h"
+#include "pipeline/store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Everything that a run holds. */
+struct job {
+	const struct comm *comm;
+	const struct config *c;
+	struct vit vit;
+	struct dataset data;
+	struct schema schema;
+	uint8_t *status; /* (images): what a resumed run finds */
+	int *work, work_count; /* the images that are not done, in order */
+};
+
+/* Rank 0 lists the images, everybody gets the list. */
+static int share_dataset(struct job *j, struct err *err)
+{
+	const struct config *c = j->c;
+	char *block = NULL;
+	size_t size = 0;
+	int rc = 0;
+
+	if (!j->comm->rank && !(rc = dataset_read(&j->data, c->data.path, c->data.classes, c->data.limit, err)))
+		block = dataset_pack(&j->data, &size);
+	if (comm_agree(rc))
+		return -1;
+	comm_broadcast(&block, &size);
+	if (j->comm->rank)
+		dataset_unpack(&j->data, block, size);
+	free(block);
+	return 0;
+}
+
+/* Classes of the data and of the model must fit; what cannot fail later is checked now. */
+static int check_classes(const struct job *j, struct err *err)
+{
+	int classes = j->vit.config.classes;
+
+	if (j->c->target == TARGET_LABEL && j->data.classes > classes)
+		return err_set(err, "%s: data.path has %d classes, but the model %s has %d; name the folders in data.classes, or set data.target",
+			j->c->file, j->data.classes, j->c->model.path, classes);
+	if (j->c->target == TARGET_INDEX && j->c->target_index >= classes)
+		return err_set(err, "%s: data.target: class %d, but the model has classes 0 to %d", j->c->file,
+			j->c->target_index, classes - 1);
+	return 0;
+}
+
+/* ---- dry run ---- */
+
+static void print_plan(const struct job *j)
+{
+	const struct config *c = j->c;
+	const struct vit_config *v = &j->vit.config;
+	char *text = config_format(c, 0);
+	double forward, backward, gmacs;
+	char maps[32];
+
+	evaluator_passes(c, v, &forward, &backward);
+	gmacs = 1e-9 * (forward * vit_macs_forward(v) + backward * vit_macs_backward(v, VIT_EFFECTIVE));
+	fputs(text, stdout);
+	free(text);
+	printf("\n# model    %s: %d x %d pixels, patch %d, %d tokens, width %d, %d blocks, %d heads, %d classes%s%s\n",
+		v->architecture, v->image_w, v->image_h, v->patch, v->tokens, v->width, v->depth, v->heads, v->classes,
+		v->layer_scale ? ", LayerScale" : "", v->no_embed_class ? ", no_embed_class" : "");
+	printf("# data     %d images, %d classes\n", j->data.count, j->data.classes);
+	printf("# batch    %d images per pass\n", evaluate_batch(c, v));
+	printf("# work     %.0f forward and %.0f backward passes per image, %.1f GMAC; %.3g TFLOP in all\n", forward,
+		backward, gmacs, 2e-3 * gmacs * j->data.count);
+	printf("# time     about %s on one core at 80 GFLOP/s\n", clock_format(maps, 2 * gmacs * j->data.count / 80));
+	printf("# memory   %.0f MB per rank, and %.0f MB of weights shared by the ranks of a node\n",
+		1e-6 * (double)(evaluator_bytes(c, v, &j->schema) + j->vit.weights.widened_bytes),
+		1e-6 * (double)j->vit.file.size);
+	printf("# output   %.1f MB in %s\n", 1e-6 * schema_file_bytes(&j->schema), c->run.output);
+}
+
+/* ---- the file ---- */
+
+/* Creates the results file, or finds out what is left to do in it. Rank 0. */
+static int prepare_file(struct job *j, const struct run_options *o, struct err *err)
+{
+	const struct config *c = j->c;
+	char *config = config_format(c, 1), checkpoint[DIGEST_TEXT], data[DIGEST_TEXT];
+	struct store_identity id = {.config = config, .checkpoint_sha256 = checkpoint, .data_sha256 = data,
+		.architecture = j->vit.config.architecture, .blas_core = gemm_core(), .seed = c->run.seed,
+		.batch = evaluate_batch(c, &j->vit.config)};
+	int exists = !access(c->run.output, F_OK), rc;
+	size_t size;
+	char *block = dataset_pack(&j->data, &size);
+	size_t labels = (size_t)j->data.count * sizeof(int), text = j->data.text_size;
+
+	/* labels and paths, but not the root: data may move */
+	memmove(block, block + size - text, text);
+	memcpy(block + text, j->data.label, labels);
+	digest_sha256(data, block, text + labels);
+	digest_sha256(checkpoint, j->vit.file.map, j->vit.file.size);
+	if (exists && o->resume)
+		rc = store_check(c->run.output, &j->schema, &id, j->status, err);
+	else if (exists && !o->overwrite)
+		rc = err_set(err, "%s exists: go on with --resume, or replace it with --overwrite", c->run.output);
+	else
+		rc = store_create(c->run.output, &j->schema, c, &id, &j->data, err);
+	free(block);
+	free(config);
+	return rc;
+}
+
+static void list_work(struct job *j)
+{
+	j->work = x_malloc((size_t)j->data.count * sizeof(*j->work));
+	for (int i = 0; i < j->data.count; i++)
+		if (j->status[i] != ROW_DONE)
+			j->work[j->work_count++] = i;
+}
+
+/* ---- the loop ---- */
+
+/* Takes images from the board until none is left or a stop is requested. */
+static void work_loop(struct job *j, struct store *st, struct board *board, struct progress *p)
+{
+	unsigned char *row = x_malloc(j->schema.row_bytes);
+	struct evaluator e;
+	struct err err = {{0}};
+
+	evaluator_init(&e, j->c, &j->vit, &j->data, &j->schema);
+	while (!stop_requested()) {
+		int k = (int)board_add(board, SLOT_NEXT, 1);
+
+		if (k >= j->work_count)
+			break;
+		enum evaluate_result r = evaluate(&e, j->work[k], row, &err);
+		if (r == EVALUATE_STOPPED)
+			break;
+		if (r == EVALUATE_FAILED)
+			log_warn("image %d failed: %s", j->work[k], err.msg);
+		if (store_write_row(st, j->work[k], row, r == EVALUATE_DONE ? ROW_DONE : ROW_FAILED, &err)) {
+			log_error("%s; finished rows are safe: run again with --resume", err.msg);
+			comm_abort(EXIT_RUN);
+		}
+		progress_count(p, board, row, r == EVALUATE_FAILED);
+		if (!j->comm->rank)
+			progress_say(p, board, 0);
+	}
+	evaluator_release(&e);
+	free(row);
+}
+
+/* Rank 0 goes on reporting until the others are done too. */
+static void wait_for_others(const struct job *j, struct board *board, struct progress *p)
+{
+	double v[SLOT_SUMS + 2 * MAX_HEADLINES];
+
+	for (;;) {
+		board_read(board, v);
+		if (v[SLOT_DONE] + v[SLOT_FAILED] >= j->work_count || stop_requested())
+			return;
+		progress_say(p, board, 0);
+		clock_sleep(0.02);
+	}
+}
+
+static int finish(const struct job *j, int stopped)
+{
+	const struct config *c = j->c;
+	struct err err;
+	int counts[3];
+
+	if (store_summarise(c->run.output, &j->schema, c->run.seed, counts, &err)) {
+		log_error("%s", err.msg);
+		return EXIT_RUN;
+	}
+	if (stopped) {
+		log_info("stopped with %d of %d images done; go on with --resume", counts[ROW_DONE], j->data.count);
+		return EXIT_STOPPED;
+	}
+	store_print_summary(c->run.output, &j->schema);
+	printf("%d images done, %d failed: %s\n", counts[ROW_DONE], counts[ROW_FAILED], c->run.output);
+	fflush(stdout);
+	return counts[ROW_DONE] ? 0 : EXIT_RUN;
+}
+
+static int run_job(struct job *j)
+{
+	struct progress progress;
+	struct board board;
+	struct store st;
+	struct err err;
+	int stopped;
+
+	if (comm_max(store_open(&st, j->c->run.output, &j->schema, j->comm->rank, &err))) {
+		if (!j->comm->rank)
+			log_error("%s", err.msg);
+		return EXIT_RUN;
+	}
+	board_init(&board, progress_slots());
+	progress_init(&progress, &j->schema, j->data.count, j->data.count - j->work_count);
+	work_loop(j, &st, &board, &progress);
+	if (!j->comm->rank)
+		wait_for_others(j, &board, &progress);
+	stopped = comm_max(stop_requested());
+	if (!j->comm->rank)
+		progress_say(&progress, &board, 1);
+	board_release(&board);
+	if (store_close(&st, &err)) {
+		log_error("%s", err.msg);
+		comm_abort(EXIT_RUN);
+	}
+	return comm_agree(j->comm->rank ? 0 : finish(j, stopped));
+}
+
+/* Loads the model on every rank; the first error of any rank is everybody's. */
+static int prepare(struct job *j, struct err *err)
+{
+	if (comm_max(vit_load(&j->vit, j->c->model.path, err) != 0) || share_dataset(j, err) || check_classes(j, err))
+		return -1;
+	schema_init(&j->schema, j->c, &j->vit.config, &j->data);
+	j->status = x_calloc((size_t)j->data.count, 1);
+	return 0;
+}
+
+int run(const struct comm *comm, const struct config *c, const struct run_options *o)
+{
+	struct job j = {.comm = comm, .c = c};
+	struct err err = {"another rank cannot load the model"};
+	int status = 0;
+
+	h5_quiet();
+	gemm_set_threads(c->engine.threads);
+	if (prepare(&j, &err)) {
+		status = EXIT_USAGE;
+	} else if (o->dry_run) {
+		if (!comm->rank)
+			print_plan(&j);
+	} else {
+		char *block = (char *)j.status;
+		size_t size = (size_t)j.data.count;
+
+		status = comm_agree(comm->rank ? 0 : prepare_file(&j, o, &err)) ? EXIT_USAGE : 0;
+		if (!status) {
+			if (comm->rank)
+				free(j.status);
+			comm_broadcast(&block, &size);
+			j.status = (uint8_t *)block;
+			list_work(&j);
+			status = run_job(&j);
+			err.msg[0] = 0;
+		}
+	}
+	if (status == EXIT_USAGE && !comm->rank)
+		log_error("%s", err.msg);
+	free(j.status);
+	free(j.work);
+	schema_release(&j.schema);
+	dataset_release(&j.data);
+	vit_release(&j.vit);
+	return status;
+}

@@ -1,0 +1,314 @@
+#include "pipeline/schema.h"
+
+#include "base/num.h"
+#include "formats/digest.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const size_t type_bytes[] = {1, 4, 4, 2, 4, 8, 1};
+
+/* The fields of every image. What methods and metrics add is below. */
+static const struct {
+	const char *name;
+	enum field_type type;
+	size_t index; /* of the int in struct schema that remembers it */
+	const char *help;
+} image_fields[] = {
+	{"path", FIELD_TEXT, offsetof(struct schema, path), "path relative to the data set"},
+	{"label", FIELD_I32, offsetof(struct schema, label), "class index according to the data set"},
+	{"target", FIELD_I32, offsetof(struct schema, target), "class index that is explained"},
+	{"prediction", FIELD_I32, offsetof(struct schema, prediction), "class index with the largest logit"},
+	{"probability", FIELD_F64, offsetof(struct schema, probability), "softmax probability of the target"},
+	{"confidence", FIELD_F64, offsetof(struct schema, confidence), "softmax probability of the prediction"},
+	{"logit", FIELD_F32, offsetof(struct schema, logit), "logit of the target"},
+	{"error", FIELD_TEXT, offsetof(struct schema, error), "why the image failed; empty otherwise"},
+	{"status", FIELD_U8, offsetof(struct schema, status), "0 pending, 1 done, 2 failed; written last"},
+	{"checksum", FIELD_U32, offsetof(struct schema, checksum),
+		"CRC-32 of the row's bytes in the order of the fields, path, label, status and checksum left out"},
+};
+
+static int add_field(struct schema *s, char *path, const char *help, enum field_type type, size_t text_size)
+{
+	if (s->count % 32 == 0)
+		s->fields = x_realloc(s->fields, (size_t)(s->count + 32) * sizeof(*s->fields));
+	s->fields[s->count] =
+		(struct field){.path = path, .help = x_strdup(help), .type = type, .text_size = text_size};
+	return s->count++;
+}
+
+static void add_dim(struct schema *s, int field, size_t size, const char *axis)
+{
+	struct field *f = &s->fields[field];
+
+	f->dims[f->ndim] = size;
+	f->axes[f->ndim++] = x_strdup(axis);
+}
+
+static double *add_axis(struct schema *s, const char *path, const char *help, size_t size)
+{
+	s->axes = x_realloc(s->axes, (size_t)(s->axes_count + 1) * sizeof(*s->axes));
+	struct axis *a = &s->axes[s->axes_count++];
+	*a = (struct axis){x_strdup(path), x_strdup(help), size, x_calloc(size, sizeof(double))};
+	return a->value;
+}
+
+static void add_summary(struct schema *s, const char *name, int field)
+{
+	s->summary = x_realloc(s->summary, (size_t)(s->summary_count + 1) * sizeof(*s->summary));
+	s->summary_field = x_realloc(s->summary_field, (size_t)(s->summary_count + 1) * sizeof(int));
+	s->summary[s->summary_count] = x_strdup(name);
+	s->summary_field[s->summary_count++] = field;
+}
+
+/* A figure per image, which the summary summarises too. */
+static int add_figure(struct schema *s, char *path, const char *help)
+{
+	int f = add_field(s, path, help, FIELD_F64, 0);
+
+	add_summary(s, path + strlen("/methods/"), f);
+	return f;
+}
+
+static int add_plane(struct schema *s, char *path, const char *help, int storage, const struct vit_config *vit)
+{
+	if (storage == STORE_NONE) {
+		free(path);
+		return -1;
+	}
+	int f = add_field(s, path, help, storage == STORE_FLOAT16 ? FIELD_F16 : FIELD_F32, 0);
+	add_dim(s, f, (size_t)vit->image_h, "/y");
+	add_dim(s, f, (size_t)vit->image_w, "/x");
+	return f;
+}
+
+static void add_metric(struct schema *s, struct metric_fields *mf, const char *method, const struct config_metric *m,
+	const struct vit_config *vit)
+{
+	int points = m->ops->points ? m->ops->points(m->params, vit->image_h, vit->image_w) : 0;
+
+	mf->curve = -1;
+	if (points) {
+		char *axis = x_asprintf("/methods/%s/%s/fraction", method, m->name);
+		double *value = add_axis(s, axis, "fraction of the pixels changed", (size_t)points);
+
+		m->ops->fractions(m->params, value, vit->image_h, vit->image_w);
+		mf->curve = add_field(s, x_asprintf("/methods/%s/%s/curve", method, m->name), m->ops->help, FIELD_F32, 0);
+		add_dim(s, mf->curve, (size_t)points, axis);
+		free(axis);
+	}
+	mf->figures = s->count;
+	for (int i = 0; i < metric_figure_count(m->ops); i++)
+		add_figure(s, x_asprintf("/methods/%s/%s/%s", method, m->name, m->ops->figures[i].name),
+			m->ops->figures[i].help);
+}
+
+static void add_method(struct schema *s, struct method_fields *mf, const struct config *c,
+	const struct config_method *m, const struct vit_config *vit)
+{
+	mf->map = add_plane(s, x_asprintf("/methods/%s/map", m->name),
+		"attribution in units of scale: largest magnitude 1", c->store.maps, vit);
+	mf->raw = add_plane(s, x_asprintf("/methods/%s/raw", m->name),
+		"raw signed attribution, before post-processing", c->store.raw ? STORE_FLOAT32 : STORE_NONE, vit);
+	mf->scale = add_field(s, x_asprintf("/methods/%s/scale", m->name),
+		"what the map was divided by; map * scale is the map as computed", FIELD_F64, 0);
+	mf->figures = s->count;
+	for (int i = 0; i < method_figure_count(m->ops); i++)
+		add_figure(s, x_asprintf("/methods/%s/%s", m->name, m->ops->figures[i].name), m->ops->figures[i].help);
+	for (int k = 0; k < c->metrics_count; k++)
+		add_metric(s, &mf->metrics[k], m->name, &c->metrics[k], vit);
+}
+
+static void add_pixel_axis(struct schema *s, const char *path, const char *help, int size)
+{
+	double *value = add_axis(s, path, help, (size_t)size);
+
+	for (int i = 0; i < size; i++)
+		value[i] = i;
+}
+
+void schema_init(struct schema *s, const struct config *c, const struct vit_config *vit, const struct dataset *d)
+{
+	*s = (struct schema){.images = d->count};
+	add_pixel_axis(s, "/y", "row of the preprocessed image, from the top", vit->image_h);
+	add_pixel_axis(s, "/x", "column of the preprocessed image, from the left", vit->image_w);
+	for (size_t i = 0; i < sizeof(image_fields) / sizeof(image_fields[0]); i++) {
+		size_t text = image_fields[i].type != FIELD_TEXT     ? 0
+			      : !strcmp(image_fields[i].name, "path") ? d->longest + 1
+								      : ERROR_TEXT;
+
+		*(int *)((char *)s + image_fields[i].index) = add_field(s, x_asprintf("/images/%s", image_fields[i].name),
+			image_fields[i].help, image_fields[i].type, text);
+	}
+	add_summary(s, "correct", -1);
+	add_summary(s, "probability", s->probability);
+	for (int i = 0; i < c->methods_count; i++)
+		add_method(s, &s->methods[i], c, &c->methods[i], vit);
+	for (int i = 0; i < s->count; i++) {
+		struct field *f = &s->fields[i];
+
+		f->bytes = f->type == FIELD_TEXT ? f->text_size : type_bytes[f->type];
+		for (int k = 0; k < f->ndim; k++)
+			f->bytes *= f->dims[k];
+		f->offset = s->row_bytes;
+		s->row_bytes += (f->bytes + 7) / 8 * 8;
+	}
+}
+
+void schema_release(struct schema *s)
+{
+	for (int i = 0; i < s->count; i++) {
+		free(s->fields[i].path);
+		free(s->fields[i].help);
+		for (int k = 0; k < s->fields[i].ndim; k++)
+			free(s->fields[i].axes[k]);
+	}
+	for (int i = 0; i < s->axes_count; i++) {
+		free(s->axes[i].path);
+		free(s->axes[i].help);
+		free(s->axes[i].value);
+	}
+	for (int i = 0; i < s->summary_count; i++)
+		free(s->summary[i]);
+	free(s->fields);
+	free(s->axes);
+	free(s->summary);
+	free(s->summary_field);
+	*s = (struct schema){0};
+}
+
+/* ---- rows ---- */
+
+static void put_one(enum field_type type, unsigned char *at, double value)
+{
+	switch (type) {
+	case FIELD_U8:
+		*at = (unsigned char)value;
+		return;
+	case FIELD_U32: {
+		uint32_t v = (uint32_t)value;
+		memcpy(at, &v, sizeof(v));
+		return;
+	}
+	case FIELD_I32: {
+		int32_t v = (int32_t)value;
+		memcpy(at, &v, sizeof(v));
+		return;
+	}
+	case FIELD_F16: {
+		uint16_t v = num_to_half((float)value);
+		memcpy(at, &v, sizeof(v));
+		return;
+	}
+	case FIELD_F32: {
+		float v = (float)value;
+		memcpy(at, &v, sizeof(v));
+		return;
+	}
+	case FIELD_F64:
+		memcpy(at, &value, sizeof(value));
+		return;
+	case FIELD_TEXT:
+		break;
+	}
+	BUG("number put into a field of text");
+}
+
+static size_t entries(const struct field *f)
+{
+	return f->bytes / type_bytes[f->type];
+}
+
+void schema_put(const struct schema *s, unsigned char *row, int field, const double *value, size_t count)
+{
+	const struct field *f = &s->fields[field];
+
+	if (count != entries(f))
+		BUG("%s holds %zu values, not %zu", f->path, entries(f), count);
+	for (size_t i = 0; i < count; i++)
+		put_one(f->type, row + f->offset + i * type_bytes[f->type], value[i]);
+}
+
+void schema_put_floats(const struct schema *s, unsigned char *row, int field, const float *value, size_t count)
+{
+	const struct field *f = &s->fields[field];
+
+	if (count != entries(f))
+		BUG("%s holds %zu values, not %zu", f->path, entries(f), count);
+	for (size_t i = 0; i < count; i++)
+		put_one(f->type, row + f->offset + i * type_bytes[f->type], value[i]);
+}
+
+void schema_put_text(const struct schema *s, unsigned char *row, int field, const char *text)
+{
+	const struct field *f = &s->fields[field];
+
+	memset(row + f->offset, 0, f->bytes);
+	memcpy(row + f->offset, text, strnlen(text, f->bytes - 1));
+}
+
+void schema_clear_row(const struct schema *s, unsigned char *row)
+{
+	memset(row, 0, s->row_bytes);
+	for (int i = 0; i < s->count; i++) {
+		const struct field *f = &s->fields[i];
+		int real = f->type == FIELD_F16 || f->type == FIELD_F32 || f->type == FIELD_F64;
+
+		for (size_t k = 0; (real || f->type == FIELD_I32) && k < entries(f); k++)
+			put_one(f->type, row + f->offset + k * type_bytes[f->type], real ? NAN : -1);
+	}
+}
+
+uint32_t schema_checksum(const struct schema *s, const unsigned char *row)
+{
+	uint32_t crc = 0;
+
+	for (int i = 0; i < s->count; i++)
+		if (i != s->path && i != s->label && i != s->status && i != s->checksum)
+			crc = digest_crc32(crc, row + s->fields[i].offset, s->fields[i].bytes);
+	return crc ? crc : 1;
+}
+
+double schema_file_bytes(const struct schema *s)
+{
+	double bytes = 0;
+
+	for (int i = 0; i < s->count; i++)
+		bytes += (double)s->fields[i].bytes * s->images;
+	return bytes + 2048.0 * s->count;
+}
+
+void schema_reference(FILE *out)
+{
+	static const char *const names[] = {"uint8", "uint32", "int32", "float16", "float32", "float64", "text"};
+
+	fputs("| data set | type | axes | meaning |\n| --- | --- | --- | --- |\n", out);
+	for (size_t i = 0; i < sizeof(image_fields) / sizeof(image_fields[0]); i++)
+		fprintf(out, "| `/images/%s` | %s | image | %s |\n", image_fields[i].name, names[image_fields[i].type],
+			image_fields[i].help);
+	fputs("| `/methods/<method>/map` | float16 or float32 | image, y, x | attribution in units of scale: largest magnitude 1 |\n"
+	      "| `/methods/<method>/raw` | float32 | image, y, x | raw signed attribution, before post-processing (only with `store.raw: true`) |\n"
+	      "| `/methods/<method>/scale` | float64 | image | what the map was divided by; map * scale is the map as computed |\n",
+		out);
+	for (int m = 0; method_registry[m]; m++)
+		for (int i = 0; i < method_figure_count(method_registry[m]); i++)
+			fprintf(out, "| `/methods/%s/%s` | float64 | image | %s |\n", method_registry[m]->name,
+				method_registry[m]->figures[i].name, method_registry[m]->figures[i].help);
+	for (int m = 0; metric_registry[m]; m++) {
+		const struct metric_ops *ops = metric_registry[m];
+
+		if (ops->points)
+			fprintf(out, "| `/methods/<method>/%s/curve` | float32 | image, fraction | %s |\n"
+				     "| `/methods/<method>/%s/fraction` | float64 | fraction | fraction of the pixels changed: the scale of that axis |\n",
+				ops->name, ops->help, ops->name);
+		for (int i = 0; i < metric_figure_count(ops); i++)
+			fprintf(out, "| `/methods/<method>/%s/%s` | float64 | image | %s |\n", ops->name,
+				ops->figures[i].name, ops->figures[i].help);
+	}
+	fputs("| `/summary/name` | text | row | `correct`, `probability`, and `<method>/<metric>/<figure>`: the scale of the rows |\n"
+	      "| `/summary/n`, `mean`, `std`, `ci_low`, `ci_high` | float64 | row | number of finite values, mean, sample standard deviation, bootstrap 95 % interval of the mean (percentile, 10,000 resamples) |\n"
+	      "| `/summary/status_count` | int32 | status | images pending, done, failed |\n"
+	      "| `/image`, `/y`, `/x` | | | dimension scales: image id, pixel row, pixel column |\n",
+		out);
+}

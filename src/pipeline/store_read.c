@@ -1,0 +1,207 @@
+/* Reading the results file back: for --resume, and for the summary. */
+#include "pipeline/store.h"
+
+#include "base/log.h"
+#include "base/num.h"
+#include "formats/h5.h"
+#include "pipeline/store_parts.h"
+
+#include <hdf5.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Text of a root attribute; owned by the caller, NULL if there is none. */
+static char *attribute_text(hid_t file, const char *name)
+{
+	hid_t a = H5Aexists(file, name) > 0 ? H5Aopen(file, name, H5P_DEFAULT) : -1;
+
+	if (a < 0)
+		return NULL;
+	hid_t type = H5Aget_type(a);
+	char *text = NULL;
+	if (H5Tget_class(type) == H5T_STRING && !H5Tis_variable_str(type)) {
+		text = x_calloc(H5Tget_size(type) + 1, 1);
+		H5Aread(a, type, text);
+	}
+	H5Tclose(type);
+	H5Aclose(a);
+	return text;
+}
+
+/* The first line in which two texts differ, for the message. */
+static int differing_line(struct err *err, const char *path, const char *theirs, const char *ours)
+{
+	while (*theirs && *ours) {
+		size_t n = strcspn(theirs, "\n"), m = strcspn(ours, "\n");
+
+		if (n != m || memcmp(theirs, ours, n))
+			return err_set(err, "%s: made with another configuration: the file has \"%.*s\", now \"%.*s\"", path,
+				(int)n, theirs, (int)m, ours);
+		theirs += n + (theirs[n] != 0);
+		ours += m + (ours[m] != 0);
+	}
+	return err_set(err, "%s: made with another configuration: the file has %s", path,
+		*theirs ? "more lines" : "fewer lines");
+}
+
+static int same_text(hid_t file, const char *path, const char *name, const char *ours, const char *what,
+	struct err *err)
+{
+	char *theirs = attribute_text(file, name);
+	int rc = 0;
+
+	if (!theirs)
+		rc = err_set(err, "%s: no attribute %s: not a results file of dave-eval", path, name);
+	else if (strcmp(theirs, ours))
+		rc = !strcmp(name, "config") ? differing_line(err, path, theirs, ours)
+					     : err_set(err, "%s: made with another %s (%.12s..., now %.12s...)", path, what,
+						       theirs, ours);
+	free(theirs);
+	return rc;
+}
+
+static void warn_if_other(hid_t file, const char *path, const char *name, const char *ours, const char *what)
+{
+	char *theirs = attribute_text(file, name);
+
+	if (theirs && strcmp(theirs, ours))
+		log_warn("%s was begun with %s %s, goes on with %s: rows may differ in the last bits", path, what, theirs,
+			ours);
+	free(theirs);
+}
+
+static int read_column(hid_t file, const struct field *f, hid_t type, void *out)
+{
+	hid_t d = H5Dopen2(file, f->path, H5P_DEFAULT);
+	herr_t rc = d < 0 ? -1 : H5Dread(d, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, out);
+
+	if (d >= 0)
+		H5Dclose(d);
+	return rc < 0 ? -1 : 0;
+}
+
+static int read_status(hid_t file, const char *path, const struct schema *s, uint8_t *status, struct err *err)
+{
+	uint32_t *crc = x_malloc((size_t)s->images * sizeof(*crc));
+	int rc = read_column(file, &s->fields[s->status], H5T_NATIVE_UINT8, status) ||
+		 read_column(file, &s->fields[s->checksum], H5T_NATIVE_UINT32, crc);
+
+	for (int i = 0; i < s->images && !rc; i++)
+		if (!crc[i] || status[i] > ROW_FAILED)
+			status[i] = ROW_PENDING;
+	free(crc);
+	return rc ? err_set(err, "%s: cannot read the status of the rows", path) : 0;
+}
+
+int store_check(const char *path, const struct schema *s, const struct store_identity *id, uint8_t *status,
+	struct err *err)
+{
+	hid_t file = h5_open(path, err);
+
+	if (file < 0)
+		return -1;
+	int rc = same_text(file, path, "config", id->config, "configuration", err) ||
+		 same_text(file, path, "checkpoint_sha256", id->checkpoint_sha256, "checkpoint", err) ||
+		 same_text(file, path, "data_sha256", id->data_sha256, "list of images", err) ||
+		 read_status(file, path, s, status, err);
+	if (!rc) {
+		warn_if_other(file, path, "blas_core", id->blas_core, "BLAS kernels for");
+	}
+	H5Fclose(file);
+	return rc ? -1 : 0;
+}
+
+/* ---- the summary ---- */
+
+/* The values of one summary row: NaN for images that are not done. */
+static int summary_values(hid_t file, const struct schema *s, int field, const uint8_t *status, double *v)
+{
+	size_t n = (size_t)s->images;
+	int rc;
+
+	if (field >= 0) {
+		rc = read_column(file, &s->fields[field], H5T_NATIVE_DOUBLE, v);
+	} else { /* `correct`: prediction = label */
+		int *label = x_malloc(n * sizeof(int)), *prediction = x_malloc(n * sizeof(int));
+
+		rc = read_column(file, &s->fields[s->label], H5T_NATIVE_INT, label) ||
+		     read_column(file, &s->fields[s->prediction], H5T_NATIVE_INT, prediction);
+		for (size_t i = 0; i < n && !rc; i++)
+			v[i] = label[i] == prediction[i];
+		free(label);
+		free(prediction);
+	}
+	for (size_t i = 0; i < n && !rc; i++)
+		if (status[i] != ROW_DONE)
+			v[i] = NAN;
+	return rc;
+}
+
+static int write_whole(hid_t file, const char *name, hid_t type, const void *data)
+{
+	hid_t d = H5Dopen2(file, name, H5P_DEFAULT);
+	herr_t rc = d < 0 ? -1 : H5Dwrite(d, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data);
+
+	if (d >= 0)
+		H5Dclose(d);
+	return rc < 0 ? -1 : 0;
+}
+
+int store_summarise(const char *path, const struct schema *s, uint64_t seed, int counts[3], struct err *err)
+{
+	hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+
+	if (file < 0)
+		return err_set(err, "%s: cannot open for the summary", path);
+	size_t rows = (size_t)s->summary_count;
+	uint8_t *status = x_malloc((size_t)s->images);
+	double *v = x_malloc((size_t)s->images * sizeof(*v)), *table = x_malloc(SUMMARY_COLUMNS * rows * sizeof(*table));
+	int rc = read_status(file, path, s, status, err);
+
+	counts[0] = counts[1] = counts[2] = 0;
+	for (int i = 0; i < s->images && !rc; i++)
+		counts[status[i]]++;
+	for (size_t r = 0; r < rows && !rc; r++) {
+		rc = summary_values(file, s, s->summary_field[r], status, v);
+		struct num_summary n = num_summarise(v, (size_t)s->images, 10000, seed);
+		double columns[SUMMARY_COLUMNS] = {(double)n.n, n.mean, n.std, n.ci_low, n.ci_high};
+
+		for (size_t k = 0; k < SUMMARY_COLUMNS; k++)
+			table[k * rows + r] = columns[k];
+	}
+	for (size_t k = 0; k < SUMMARY_COLUMNS && !rc; k++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "/summary/%s", store_summary_columns[k]);
+		rc = write_whole(file, name, H5T_NATIVE_DOUBLE, table + k * rows);
+	}
+	rc = rc || write_whole(file, "/summary/status_count", H5T_NATIVE_INT, counts);
+	rc = H5Fclose(file) < 0 || rc;
+	free(status);
+	free(v);
+	free(table);
+	return rc ? err_set(err, "%s: cannot write the summary", path) : 0;
+}
+
+void store_print_summary(const char *path, const struct schema *s)
+{
+	size_t rows = (size_t)s->summary_count;
+	double *table = x_malloc(SUMMARY_COLUMNS * rows * sizeof(*table));
+	struct err err;
+	int64_t file = h5_open(path, &err);
+
+	printf("%-44s %6s %10s %10s  %s\n", "", "n", "mean", "std", "95 % interval");
+	for (size_t k = 0; k < SUMMARY_COLUMNS && file >= 0; k++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "/summary/%s", store_summary_columns[k]);
+		h5_read_double(table + k * rows, rows, file, name, &err);
+	}
+	for (size_t r = 0; r < rows && file >= 0; r++)
+		printf("%-44s %6.0f %10.4f %10.4f  [%.4f, %.4f]\n", s->summary[r], table[r], table[rows + r],
+			table[2 * rows + r], table[3 * rows + r], table[4 * rows + r]);
+	if (file >= 0)
+		h5_close(file, path, &err);
+	free(table);
+}

@@ -1,0 +1,181 @@
+/* dave-eval: DAVE attributions and faithfulness metrics of a Vision Transformer over a data set. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "pipeline/comm.h"
+#include "pipeline/config.h"
+#include "pipeline/run.h"
+#include "pipeline/schema.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] =
+	"usage: dave-eval [options] CONFIG.yaml\n"
+	"       mpirun -n N dave-eval [options] CONFIG.yaml\n"
+	"\n"
+	"Computes attributions of a Vision Transformer over a data set, and the metrics that judge them,\n"
+	"into an HDF5 file. Results are the same bit for bit for any number of ranks.\n"
+	"\n"
+	"  -o, --output FILE            the same as --set run.output=FILE\n"
+	"  -s, --set SECTION.KEY=VALUE  override a key; items of lists by name: --set methods.dave.samples=6\n"
+	"  -l, --limit N                only the first N images (--set data.limit=N)\n"
+	"      --seed N                 the same as --set run.seed=N\n"
+	"      --resume                 go on with the results file, if it is there\n"
+	"      --overwrite              replace the results file, if it is there\n"
+	"  -n, --dry-run                check everything, print the resolved configuration and what the run will\n"
+	"                               take, write nothing\n"
+	"  -h, --help                   this text and all configuration keys\n"
+	"  -V, --version                version and revision\n"
+	"\n"
+	"Exit status: 0 done; 1 the run failed; 2 wrong usage or configuration; 85 stopped by SIGINT, SIGTERM or\n"
+	"SIGUSR1 (run again with --resume).\n";
+
+enum { OPT_SEED = 256, OPT_RESUME, OPT_OVERWRITE, OPT_KEYS, OPT_SCHEMA, MAX_SETS = 256 };
+
+struct arguments {
+	const char *file, *sets[MAX_SETS];
+	char *made[MAX_SETS]; /* owned */
+	int sets_count, made_count;
+	struct run_options run;
+};
+
+static void add_set(struct arguments *a, const char *key, const char *value)
+{
+	if (a->sets_count == MAX_SETS)
+		return;
+	a->sets[a->sets_count++] = a->made[a->made_count++] = x_asprintf("%s=%s", key, value);
+}
+
+/* Returns the exit status when the program is to end now, else -1. */
+static int parse_arguments(struct arguments *a, int argc, char **argv, int speak)
+{
+	static const struct option table[] = {{"output", required_argument, NULL, 'o'},
+		{"set", required_argument, NULL, 's'}, {"limit", required_argument, NULL, 'l'},
+		{"seed", required_argument, NULL, OPT_SEED}, {"resume", no_argument, NULL, OPT_RESUME},
+		{"overwrite", no_argument, NULL, OPT_OVERWRITE}, {"dry-run", no_argument, NULL, 'n'},
+		{"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'},
+		{"reference-keys", no_argument, NULL, OPT_KEYS}, {"reference-schema", no_argument, NULL, OPT_SCHEMA},
+		{NULL, 0, NULL, 0}};
+	int o;
+
+	opterr = speak;
+	while ((o = getopt_long(argc, argv, "o:s:l:nhV", table, NULL)) != -1)
+		switch (o) {
+		case 'o':
+			add_set(a, "run.output", optarg);
+			break;
+		case 's':
+			if (a->sets_count < MAX_SETS)
+				a->sets[a->sets_count++] = optarg;
+			break;
+		case 'l':
+			add_set(a, "data.limit", optarg);
+			break;
+		case OPT_SEED:
+			add_set(a, "run.seed", optarg);
+			break;
+		case OPT_RESUME:
+			a->run.resume = 1;
+			break;
+		case OPT_OVERWRITE:
+			a->run.overwrite = 1;
+			break;
+		case 'n':
+			a->run.dry_run = 1;
+			break;
+		case 'h':
+			if (speak) {
+				fputs(usage, stdout);
+				config_help(stdout);
+			}
+			return 0;
+		case 'V':
+			if (speak)
+				printf("dave-eval %s (%s)\n", DAVE_EVAL_VERSION, version_revision());
+			return 0;
+		case OPT_KEYS:
+			if (speak)
+				config_reference(stdout);
+			return 0;
+		case OPT_SCHEMA:
+			if (speak)
+				schema_reference(stdout);
+			return 0;
+		default:
+			if (speak)
+				fputs("try: dave-eval --help\n", stderr);
+			return EXIT_USAGE;
+		}
+	if (optind + 1 != argc || (a->run.resume && a->run.overwrite)) {
+		if (speak)
+			fputs(optind + 1 != argc ? "error: expected one CONFIG.yaml; try: dave-eval --help\n"
+						 : "error: --resume and --overwrite exclude each other\n",
+				stderr);
+		return EXIT_USAGE;
+	}
+	a->file = argv[optind];
+	return -1;
+}
+
+/* The whole file; rank 0 alone. */
+static int read_text(char **text, size_t *size, const char *path, struct err *err)
+{
+	FILE *f = fopen(path, "rb");
+
+	if (!f)
+		return err_set(err, "%s: cannot open: %s", path, strerror(errno));
+	*text = x_malloc(CONFIG_MAX_BYTES + 1);
+	*size = fread(*text, 1, CONFIG_MAX_BYTES + 1, f);
+	int bad = ferror(f);
+	fclose(f);
+	return bad ? err_set(err, "%s: cannot read: %s", path, strerror(errno)) : 0;
+}
+
+/* Rank 0 reads and checks; the others parse the same text. */
+static int configure(struct config *c, const struct comm *comm, const struct arguments *a, struct err *err)
+{
+	char *text = NULL;
+	size_t size = 0;
+	int rc = 0;
+
+	if (!comm->rank && !(rc = read_text(&text, &size, a->file, err)))
+		rc = config_parse(c, text, size, a->file, a->sets, a->sets_count, err);
+	rc = comm_agree(rc);
+	if (!rc) {
+		comm_broadcast(&text, &size);
+		if (comm->rank)
+			rc = config_parse(c, text, size, a->file, a->sets, a->sets_count, err);
+	}
+	free(text);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments a = {0};
+	struct config c = {0};
+	struct comm comm;
+	struct err err;
+
+	comm_init(&comm, &argc, &argv);
+	stop_install();
+	int status = parse_arguments(&a, argc, argv, comm.rank == 0);
+	if (status < 0) {
+		if (configure(&c, &comm, &a, &err)) {
+			if (!comm.rank)
+				log_error("%s", err.msg);
+			status = EXIT_USAGE;
+		} else {
+			status = run(&comm, &c, &a.run);
+		}
+	}
+	config_release(&c);
+	for (int i = 0; i < a.made_count; i++)
+		free(a.made[i]);
+	comm_finish();
+	return status;
+}
