@@ -4,6 +4,7 @@
 #include "attribution/postprocess.h"
 #include "formats/h5.h"
 #include "kernels/order.h"
+#include "metrics/curve.h"
 #include "model/preprocess.h"
 
 #include <stdio.h>
@@ -51,19 +52,25 @@ static int by_name(const void *a, const void *b)
 	return strcmp(((const struct tensor *)a)->name, ((const struct tensor *)b)->name);
 }
 
-/* The network from w/ and the file's attributes. The tensors' memory lives as long as the program. */
+/* The network from w/, the file's attributes and the shape of x. The tensors' memory lives as long as the program. */
 static int recorded_vit(struct vit *vit, int64_t in, const char *input, struct err *err)
 {
 	struct weight_list l = {.file.path = x_strdup(input), .h5 = in, .err = err};
 	struct vit_config config;
-	int64_t heads, size;
+	struct h5_tensor x;
+	int64_t heads;
 	double eps;
 
 	if (h5_attr_int(&heads, in, "/", "num_heads", err) || h5_attr_double(&eps, in, "/", "ln_eps", err) ||
-		h5_attr_int(&size, in, "/", "img_size", err) || h5_each(in, "w", add_weight, &l))
+		h5_read(&x, in, "x", err))
 		return -1;
+	free(x.data);
+	if (x.ndim != 4)
+		return err_set(err, "data set x: expected (images, channels, height, width)");
+	if (!h5_exists(in, "w") || h5_each(in, "w", add_weight, &l))
+		return h5_exists(in, "w") ? -1 : err_set(err, "no weights w/ are recorded: give --model");
 	qsort(l.file.tensors, (size_t)l.file.count, sizeof(*l.file.tensors), by_name);
-	if (vit_config_infer(&config, (int)heads, (float)eps, (int)size, (int)size, &l.file, err))
+	if (vit_config_infer(&config, (int)heads, (float)eps, (int)x.dims[2], (int)x.dims[3], &l.file, err))
 		return -1;
 	return vit_init(vit, &config, &l.file, err);
 }
@@ -239,6 +246,87 @@ static int replay_run(struct replay *p, const char *group, const float *x, const
 	return rc;
 }
 
+/* ---- deletion curves of a recorded map ---- */
+
+struct curve_scorer {
+	struct replay *p;
+	float *logits;
+	int target;
+};
+
+static int score(void *ctx, double *probability, double *logit, const float *images, int n, struct err *err)
+{
+	struct curve_scorer *s = ctx;
+	int classes = s->p->vit.config.classes;
+
+	(void)err;
+	vit_forward(&s->p->vit, &s->p->work, s->logits, images, n, VIT_FORWARD);
+	for (int i = 0; i < n; i++) {
+		probability[i] = vit_probability(s->logits + i * classes, classes, s->target);
+		logit[i] = s->logits[i * classes + s->target];
+	}
+	return 0;
+}
+
+static int replay_curve(struct replay *p, const char *name, const struct curve_params *params, const float *x,
+	const float *map, int target, struct err *err)
+{
+	const struct vit_config *c = &p->vit.config;
+	struct curve_scorer ctx = {p, x_malloc((size_t)BATCH * (size_t)c->classes * sizeof(float)), target};
+	struct scorer scorer = {BATCH, score, &ctx};
+	struct metric_input in = {.channels = c->channels, .height = c->image_h, .width = c->image_w, .x = x, .raw = map,
+		.map = map, .probability = 1, .correct = 1, .scorer = &scorer};
+	size_t points = (size_t)curve_points(params, c->image_h, c->image_w);
+	double *curve = x_malloc(points * sizeof(*curve)), figures[2];
+	float *narrow = x_malloc(points * sizeof(*narrow));
+	struct arena arena = {0};
+
+	curve_carve(&arena, params, c->channels, c->image_h, c->image_w, BATCH);
+	arena_allocate(&arena);
+	void *scratch = curve_carve(&arena, params, c->channels, c->image_h, c->image_w, BATCH);
+	int rc = curve_run(scratch, params, &in, 0, curve, figures, err);
+	for (size_t i = 0; i < points && !rc; i++)
+		narrow[i] = (float)curve[i];
+	rc = rc || h5_write(p->out, name, narrow, 1, &points, err);
+	arena_release(&arena);
+	free(ctx.logits);
+	free(curve);
+	free(narrow);
+	return rc;
+}
+
+/* The curves of a group imageN that records some: pixels ranked by its recorded `post`, since ranking a
+ * recomputed one would swap neighbours. */
+static int replay_curves(struct replay *p, const char *group, const float *x, int target, struct err *err)
+{
+	static const struct {
+		const char *name;
+		struct curve_params params;
+	} kinds[] = {
+		{"curve_dave", {CURVE_LEAST, 0.9, 128, CURVE_BLUR, CURVE_GAUSSIAN, 31, 7, CURVE_MAP, CURVE_PROBABILITY, 0, 0}},
+		{"curve_most_constant", {CURVE_MOST, 0.5, 32, CURVE_CONSTANT, CURVE_GAUSSIAN, 31, 7, CURVE_MAP,
+						CURVE_PROBABILITY, 0, 0}},
+	};
+	char path[256];
+	int rc = 0;
+
+	for (int i = 0; i < 2 && !rc; i++) {
+		struct h5_tensor post;
+
+		snprintf(path, sizeof(path), "%s/%s", group, kinds[i].name);
+		if (!h5_exists(p->in, path))
+			continue;
+		char *post_path = x_asprintf("%s/post", group);
+		rc = h5_read(&post, p->in, post_path, err);
+		if (!rc && post.count != p->plane)
+			rc = err_set(err, "data set %s does not fit the model's input size", post_path);
+		rc = rc || replay_curve(p, path, &kinds[i].params, x, post.data, target, err);
+		free(post.data);
+		free(post_path);
+	}
+	return rc;
+}
+
 /* ---- whole files ---- */
 
 /* logits, plain_grad and weff_clean of B images, one at a time, under `group`. */
@@ -315,7 +403,8 @@ static int visit_image(const char *name, void *ctx)
 	snprintf(path, sizeof(path), "%s/", name);
 	int rc = x.count == v->p->image ? 0 : err_set(v->err, "data set %sx does not fit the model's input size", path);
 	rc = rc || h5_attr_int(&y, v->p->in, name, "target", v->err) || check_target(v->p, y, v->err) ||
-	     replay_clean(v->p, path, x.data, &y, 1, true, v->err) || replay_run(v->p, name, x.data, &y, 1, true, v->err);
+	     replay_clean(v->p, path, x.data, &y, 1, true, v->err) || replay_run(v->p, name, x.data, &y, 1, true, v->err) ||
+	     replay_curves(v->p, name, x.data, (int)y, v->err);
 	free(x.data);
 	return rc ? -1 : 0;
 }
