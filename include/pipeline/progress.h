@@ -10,8 +10,9 @@
 
 enum { MAX_HEADLINES = 4 };
 
-/* Slots of the board. */
-enum { SLOT_NEXT, SLOT_DONE, SLOT_FAILED, SLOT_SUMS }; /* then per headline: sum, n */
+/* Slots of the board: the next piece of work, rows done and failed, ranks that have no more work; then, per
+ * headline, sum and n. */
+enum { SLOT_NEXT, SLOT_DONE, SLOT_FAILED, SLOT_LEFT, SLOT_SUMS };
 
 struct progress {
 	int total, already; /* images of this run; of them, done before it began */

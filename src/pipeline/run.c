@@ -136,10 +136,11 @@ static void work_loop(struct job *j, struct store *st, struct board *board, stru
 
 	evaluator_init(&e, j->c, &j->vit, &j->data, &j->schema);
 	while (!stop_requested()) {
-		int k = (int)board_add(board, SLOT_NEXT, 1);
+		double next = board_add(board, SLOT_NEXT, 1);
 
-		if (k >= j->work_count)
+		if (next >= j->work_count)
 			break;
+		int k = (int)next;
 		enum evaluate_result r = evaluate(&e, j->work[k], row, &err);
 		if (r == EVALUATE_STOPPED)
 			break;
@@ -153,19 +154,17 @@ static void work_loop(struct job *j, struct store *st, struct board *board, stru
 		if (!j->comm->rank)
 			progress_say(p, board, 0);
 	}
+	if (stop_requested()) /* a signal to one rank is for all: nothing more is handed out */
+		board_add(board, SLOT_NEXT, j->work_count);
+	board_add(board, SLOT_LEFT, 1);
 	evaluator_release(&e);
 	free(row);
 }
 
-/* Rank 0 goes on reporting until the others are done too. */
+/* Rank 0 goes on reporting until the others have come out of the loop too. */
 static void wait_for_others(const struct job *j, struct board *board, struct progress *p)
 {
-	double v[SLOT_SUMS + 2 * MAX_HEADLINES];
-
-	for (;;) {
-		board_read(board, v);
-		if (v[SLOT_DONE] + v[SLOT_FAILED] >= j->work_count || stop_requested())
-			return;
+	while (board_add(board, SLOT_LEFT, 0) < j->comm->size) {
 		progress_say(p, board, 0);
 		clock_sleep(0.02);
 	}
@@ -181,7 +180,7 @@ static int finish(const struct job *j, int stopped)
 		log_error("%s", err.msg);
 		return EXIT_RUN;
 	}
-	if (stopped) {
+	if (stopped && counts[ROW_PENDING]) {
 		log_info("stopped with %d of %d images done; go on with --resume", counts[ROW_DONE], j->data.count);
 		return EXIT_STOPPED;
 	}
