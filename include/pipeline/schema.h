@@ -74,6 +74,7 @@ void schema_clear_row(const struct schema *s, unsigned char *row);
 /* Sets entries of a field in a row, converting from double or float. */
 void schema_put(const struct schema *s, unsigned char *row, int field, const double *value, size_t count);
 void schema_put_floats(const struct schema *s, unsigned char *row, int field, const float *value, size_t count);
+void schema_put_number(const struct schema *s, unsigned char *row, int field, double value);
 void schema_put_text(const struct schema *s, unsigned char *row, int field, const char *text);
 
 /* CRC-32 of a row without its status and checksum; never 0, which means pending. */

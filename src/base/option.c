@@ -81,7 +81,7 @@ int option_set(void *object, const struct option_row *o, const char *text, struc
 
 void option_defaults(void *object, const struct option_row *table)
 {
-	struct err err;
+	struct err err = {{0}};
 
 	for (const struct option_row *o = table; o->name; o++)
 		if (o->standard ? option_set(object, o, o->standard, &err)

@@ -140,7 +140,7 @@ int h5_read_int(int64_t *out, size_t count, int64_t file, const char *name, stru
 	int rc;
 
 	if (is_enum) {
-		int8_t *bytes = x_malloc(count);
+		uint8_t *bytes = x_malloc(count);
 
 		rc = read_exactly(bytes, type, count, file, name, err);
 		for (size_t i = 0; !rc && i < count; i++)

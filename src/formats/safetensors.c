@@ -99,6 +99,11 @@ static int read_tensor(struct tensor *t, const json_t *entry, const unsigned cha
 	return 0;
 }
 
+static int has_name(const void *name, const void *tensor)
+{
+	return strcmp(name, ((const struct tensor *)tensor)->name);
+}
+
 static int by_name(const void *a, const void *b)
 {
 	return strcmp(((const struct tensor *)a)->name, ((const struct tensor *)b)->name);
@@ -158,11 +163,9 @@ void safetensors_release(struct safetensors *st)
 
 const struct tensor *safetensors_find(const struct safetensors *st, const char *name)
 {
-	struct tensor key = {.name = (char *)(uintptr_t)name};
-
 	if (!st->count)
 		return NULL;
-	return bsearch(&key, st->tensors, (size_t)st->count, sizeof(*st->tensors), by_name);
+	return bsearch(name, st->tensors, (size_t)st->count, sizeof(*st->tensors), has_name);
 }
 
 void tensor_to_float(float *out, const struct tensor *t)

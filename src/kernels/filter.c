@@ -8,11 +8,12 @@
 void filter_gaussian(float *taps, int n, double sigma)
 {
 	double sum = 0;
+	int centre = n / 2;
 
 	for (int i = 0; i < n; i++)
-		sum += exp(-(i - n / 2) * (double)(i - n / 2) / (2 * sigma * sigma));
+		sum += exp(-pow(i - centre, 2) / (2 * sigma * sigma));
 	for (int i = 0; i < n; i++)
-		taps[i] = (float)(exp(-(i - n / 2) * (double)(i - n / 2) / (2 * sigma * sigma)) / sum);
+		taps[i] = (float)(exp(-pow(i - centre, 2) / (2 * sigma * sigma)) / sum);
 }
 
 /* Index into 0..n-1 of position i in the half-sample symmetric extension (d c b a | a b c d | d c b a). */

@@ -76,7 +76,7 @@ static int derive(struct vit_config *c, const struct safetensors *st, struct err
 
 	if (c->heads < 1 || c->width % c->heads)
 		return err_set(err, "%s: %d heads do not divide the width %d", st->path, c->heads, c->width);
-	if (c->image_h < 1 || c->image_w < 1 || c->image_h % c->patch || c->image_w % c->patch)
+	if (c->patch < 1 || c->image_h < 1 || c->image_w < 1 || c->image_h % c->patch || c->image_w % c->patch)
 		return err_set(err, "%s: image of %d x %d pixels is not a whole number of patches of %d", st->path,
 			c->image_h, c->image_w, c->patch);
 	c->head_dim = c->width / c->heads;

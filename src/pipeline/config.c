@@ -370,9 +370,9 @@ static int read_section(struct parse *p, const struct config_section *s, int map
 		rc = scalar_or_error(p->doc, key, &name, p->err) || scalar_or_error(p->doc, value, &text, p->err);
 		if (!rc && !(o = option_find(s->options, name)))
 			rc = unknown_option(p->err, s->options, name, NULL);
-		if (!rc && given[o - s->options])
+		if (!rc && o && given[o - s->options])
 			rc = err_set(p->err, "%s: given twice", name);
-		if (!rc && !(rc = set_value(p->c, o, text, p->base, p->err)))
+		if (!rc && o && !(rc = set_value(p->c, o, text, p->base, p->err)))
 			given[o - s->options] = true;
 		if (rc)
 			return error_at(p->err, (struct where){p->doc, key, NULL}, s->name);

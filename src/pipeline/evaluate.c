@@ -169,11 +169,11 @@ static int predict(struct evaluator *e, int i, unsigned char *row, double *proba
 		return err_set(err, "target class %d: the model has classes 0 to %d", e->target, classes - 1);
 	*probability = vit_probability(e->logits, classes, e->target);
 	*correct = e->target == best;
-	schema_put(s, row, s->target, &(double){e->target}, 1);
-	schema_put(s, row, s->prediction, &(double){best}, 1);
-	schema_put(s, row, s->probability, probability, 1);
-	schema_put(s, row, s->confidence, &(double){vit_probability(e->logits, classes, best)}, 1);
-	schema_put(s, row, s->logit, &(double){(double)e->logits[e->target]}, 1);
+	schema_put_number(s, row, s->target, e->target);
+	schema_put_number(s, row, s->prediction, best);
+	schema_put_number(s, row, s->probability, *probability);
+	schema_put_number(s, row, s->confidence, vit_probability(e->logits, classes, best));
+	schema_put_number(s, row, s->logit, (double)e->logits[e->target]);
 	return 0;
 }
 
@@ -199,9 +199,9 @@ static int run_method(struct evaluator *e, int m, int i, unsigned char *row, str
 		schema_put_floats(e->schema, row, fields->map, e->map, plane);
 	if (fields->raw >= 0)
 		schema_put_floats(e->schema, row, fields->raw, e->raw, plane);
-	schema_put(e->schema, row, fields->scale, &scale, 1);
+	schema_put_number(e->schema, row, fields->scale, scale);
 	for (int k = 0; k < method_figure_count(method->ops); k++)
-		schema_put(e->schema, row, fields->figures + k, &e->figures[k], 1);
+		schema_put_number(e->schema, row, fields->figures + k, e->figures[k]);
 	return 0;
 }
 
@@ -222,7 +222,7 @@ static int run_metric(struct evaluator *e, int m, int k, double probability, int
 	if (fields->curve >= 0)
 		schema_put(e->schema, row, fields->curve, e->curve, e->schema->fields[fields->curve].dims[0]);
 	for (int f = 0; f < metric_figure_count(metric->ops); f++)
-		schema_put(e->schema, row, fields->figures + f, &e->figures[f], 1);
+		schema_put_number(e->schema, row, fields->figures + f, e->figures[f]);
 	return 0;
 }
 

@@ -173,7 +173,7 @@ static void wait_for_others(const struct job *j, struct board *board, struct pro
 static int finish(const struct job *j, int stopped)
 {
 	const struct config *c = j->c;
-	struct err err;
+	struct err err = {{0}};
 	int counts[3];
 
 	if (store_summarise(c->run.output, &j->schema, c->run.seed, counts, &err)) {
@@ -195,7 +195,7 @@ static int run_job(struct job *j)
 	struct progress progress;
 	struct board board;
 	struct store st;
-	struct err err;
+	struct err err = {{0}};
 	int stopped;
 
 	if (comm_max(store_open(&st, j->c->run.output, &j->schema, j->comm->rank, &err))) {

@@ -240,6 +240,11 @@ void schema_put_floats(const struct schema *s, unsigned char *row, int field, co
 		put_one(f->type, row + f->offset + i * type_bytes[f->type], value[i]);
 }
 
+void schema_put_number(const struct schema *s, unsigned char *row, int field, double value)
+{
+	schema_put(s, row, field, &value, 1);
+}
+
 void schema_put_text(const struct schema *s, unsigned char *row, int field, const char *text)
 {
 	const struct field *f = &s->fields[field];

@@ -76,7 +76,7 @@ static int open_results(struct results *r, const char *path, struct err *err)
 
 static void close_results(struct results *r, const char *path)
 {
-	struct err ignored;
+	struct err ignored = {{0}};
 
 	if (r->file >= 0)
 		h5_close(r->file, path, &ignored);

@@ -188,7 +188,7 @@ void store_print_summary(const char *path, const struct schema *s)
 {
 	size_t rows = (size_t)s->summary_count;
 	double *table = x_malloc(SUMMARY_COLUMNS * rows * sizeof(*table));
-	struct err err;
+	struct err err = {{0}};
 	int64_t file = h5_open(path, &err);
 
 	printf("%-44s %6s %10s %10s  %s\n", "", "n", "mean", "std", "95 % interval");

@@ -159,7 +159,7 @@ int main(int argc, char **argv)
 	struct arguments a = {0};
 	struct config c = {0};
 	struct comm comm;
-	struct err err;
+	struct err err = {{0}};
 
 	comm_init(&comm, &argc, &argv);
 	stop_install();

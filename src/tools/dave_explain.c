@@ -33,7 +33,7 @@ int main(int argc, char **argv)
 		{"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
 	const char *sets[32];
 	struct explain_options e = {.method = "dave", .target = -1, .sets = sets};
-	struct err err;
+	struct err err = {{0}};
 	long target;
 	int o, bad = 0;
 

@@ -30,7 +30,7 @@ int main(int argc, char **argv)
 		{"image", required_argument, NULL, 'i'}, {"output", required_argument, NULL, 'o'},
 		{"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
 	const char *model = NULL, *image = NULL, *output = NULL;
-	struct err err;
+	struct err err = {{0}};
 	int o;
 
 	while ((o = getopt_long(argc, argv, "m:i:o:hV", long_options, NULL)) != -1)

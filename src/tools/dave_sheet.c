@@ -29,7 +29,7 @@ int main(int argc, char **argv)
 		{"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
 	const char *output = NULL, *data = NULL;
 	long columns = 8, most = 64;
-	struct err err;
+	struct err err = {{0}};
 	int o, bad = 0;
 
 	while ((o = getopt_long(argc, argv, "o:d:c:n:hV", long_options, NULL)) != -1)
