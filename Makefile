@@ -73,7 +73,8 @@ $(BUILD)/tests/pixels: $(BUILD)/obj/tests/pillow/pixels.o $(BUILD)/libdave.a
 
 programs: $(TOOLS) $(BUILD)/tests/unit $(BUILD)/tests/pixels
 
-demo: setup
+demo:
+	@.ci/setup demo
 	@$(MAKE) --no-print-directory all
 	@PYTHON=$(PYTHON) configs/demo/run.sh $(BUILD)
 

@@ -4,9 +4,6 @@
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
-/* Name put before every warning, "rank 3: "; NULL or "" for none. The string is not copied. */
-void log_prefix(const char *prefix);
-
 /* One line of information. */
 void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

@@ -1,6 +1,6 @@
 /*
  * HDF5 files of tensors: what dave-replay reads and writes. Every error names the file and the object, and the
- * library's own error printing is off (h5_quiet).
+ * library's own error printing is off (h5_setup).
  *
  * hid_t values are spelled int64_t here so that users of this header need no hdf5.h.
  */
@@ -13,8 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Turns the library's own messages off; we have ours. */
-void h5_quiet(void);
+/* To be called before anything else of HDF5. Turns the library's own messages off (we have ours) and its file locking:
+ * a person who looks into a file must not keep the run from writing to it. */
+void h5_setup(void);
 
 /* The half-precision type as h5py reads it (float16). The caller closes it with H5Tclose. */
 int64_t h5_half_type(void);

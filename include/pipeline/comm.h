@@ -28,9 +28,6 @@ int comm_agree(int value);
 /* The largest of all ranks' values, on every rank. **Collective.** */
 int comm_max(int value);
 
-/* Everybody has come here. **Collective.** */
-void comm_barrier(void);
-
 /*
  * The board: numbers on rank 0 that every rank can add to without rank 0 taking part (MPI-3 one-sided).
  * Slot 0 is the counter of work handed out.

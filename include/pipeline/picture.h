@@ -1,4 +1,4 @@
-/* Maps as pictures: a heat map over the photograph, and sheets of them. */
+/* Maps as pictures: a heat map over the photograph. */
 #ifndef PIPELINE_PICTURE_H
 #define PIPELINE_PICTURE_H
 
@@ -8,8 +8,5 @@ void picture_colour(unsigned char rgb[3], double value);
 /* out (h, w, 3) = the photograph in grey, darkened, with the map in colour over it. map (h, w): negative
  * values count as 0, its maximum is the top of the scale. out may be photo. */
 void picture_overlay(unsigned char *out, const unsigned char *photo, const float *map, int height, int width);
-
-/* out (h, w, 3) = the map alone in colour. */
-void picture_heat(unsigned char *out, const float *map, int height, int width);
 
 #endif

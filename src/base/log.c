@@ -3,20 +3,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static const char *g_prefix = "";
-
-void log_prefix(const char *prefix)
-{
-	g_prefix = prefix ? prefix : "";
-}
-
 /* One write per line, so that lines of several ranks do not mix. */
 static void line(const char *kind, const char *fmt, va_list ap)
 {
 	char text[2048];
 
 	vsnprintf(text, sizeof(text), fmt, ap);
-	fprintf(stderr, "%s%s%s\n", g_prefix, kind, text);
+	fprintf(stderr, "%s%s\n", kind, text);
 }
 
 #define LOG_FUNCTION(name, kind)                                                                             \

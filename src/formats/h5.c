@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-void h5_quiet(void)
+void h5_setup(void)
 {
+	setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);
 	H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
 

@@ -53,11 +53,6 @@ int comm_max(int value)
 	return value;
 }
 
-void comm_barrier(void)
-{
-	MPI_Barrier(MPI_COMM_WORLD);
-}
-
 void board_init(struct board *b, int slots)
 {
 	MPI_Win *window = x_malloc(sizeof(MPI_Win)); /* NOLINT(bugprone-sizeof-expression): a handle */

@@ -29,14 +29,6 @@ static double maximum(const float *map, int height, int width)
 	return max > 0 ? max : 1;
 }
 
-void picture_heat(unsigned char *out, const float *map, int height, int width)
-{
-	double max = maximum(map, height, width);
-
-	for (size_t i = 0; i < (size_t)height * (size_t)width; i++)
-		picture_colour(out + 3 * i, map[i] / max);
-}
-
 void picture_overlay(unsigned char *out, const unsigned char *photo, const float *map, int height, int width)
 {
 	double max = maximum(map, height, width);

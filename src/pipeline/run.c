@@ -235,7 +235,7 @@ int run(const struct comm *comm, const struct config *c, const struct run_option
 	struct err err = {"another rank cannot load the model"};
 	int status = 0;
 
-	h5_quiet();
+	h5_setup();
 	gemm_set_threads(c->engine.threads);
 	if (prepare(&j, &err)) {
 		status = EXIT_USAGE;

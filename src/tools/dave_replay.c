@@ -58,7 +58,7 @@ int main(int argc, char **argv)
 		fputs(usage, stderr);
 		return EXIT_USAGE;
 	}
-	h5_quiet();
+	h5_setup();
 	gemm_set_threads(1);
 	if (image ? replay_image(image, model, output, &err) : replay_file(argv[optind], model, output, &err)) {
 		log_error("%s", err.msg);

@@ -59,7 +59,7 @@ int main(int argc, char **argv)
 		fputs(usage, stderr);
 		return EXIT_USAGE;
 	}
-	h5_quiet();
+	h5_setup();
 	if (contact_sheet(argv[optind], data, output, (int)columns, (int)most, &err)) {
 		log_error("%s", err.msg);
 		return EXIT_RUN;
