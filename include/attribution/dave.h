@@ -11,12 +11,12 @@
 enum dave_aggregate { DAVE_MAD, DAVE_MEAN };
 
 struct dave_params {
-	int samples;      /* K */
-	double alpha;     /* noise level of the last sample */
-	int aggregate;    /* enum dave_aggregate */
-	double rotation;  /* degrees, either way */
+	int samples;        /* K */
+	double alpha;       /* noise level of the last sample */
+	int aggregate;      /* enum dave_aggregate */
+	double rotation;    /* degrees, either way */
 	double translation; /* fraction of width and height, either way */
-	double scaling;   /* 1 +- this */
+	double scaling;     /* 1 +- this */
 	int flip;
 	int postprocess;
 };
@@ -30,26 +30,26 @@ struct dave_sample {
 /* Scratch of a block of samples. */
 struct dave_scratch {
 	struct dave_sample *samples; /* (batch) */
-	float *mixed;         /* (batch, 3, H, W): x_k, then gradients */
-	float *noise;         /* (batch, 3, H, W) */
-	float *logits;        /* (batch, classes) */
-	float *cotangent;     /* (batch, classes) */
-	float *contributions; /* (samples, 3, H, W): c_k */
-	float *aggregated;    /* (3, H, W) */
+	float *mixed;                /* (batch, 3, H, W): x_k, then gradients */
+	float *noise;                /* (batch, 3, H, W) */
+	float *logits;               /* (batch, classes) */
+	float *cotangent;            /* (batch, classes) */
+	float *contributions;        /* (samples, 3, H, W): c_k */
+	float *aggregated;           /* (3, H, W) */
 };
 
 struct dave_scratch dave_carve(struct arena *a, const struct vit_config *c, int samples, int batch);
 
 /* Sample k of the schedule, drawn from streams keyed by (seed, image, k). */
-struct dave_sample dave_draw(const struct dave_params *p, int k, uint64_t seed, uint32_t image,
-	const struct vit_config *c);
+struct dave_sample dave_draw(
+	const struct dave_params *p, int k, uint64_t seed, uint32_t image, const struct vit_config *c);
 
 /* x_k (3, H, W) = (1 - t) warp(x) + sqrt(1 - (1 - t)^2) noise. */
 void dave_mix(float *xk, const float *x, const float *noise, const struct dave_sample *s,
 	const struct vit_config *c);
 
-/* g (n, 3, H, W), n <= batch: g_k = (1 - t) warp^T( W_eff(x_k)^T e_target ) of samples s[0..n-1] with the noise in
- * scratch->noise. Leaves the logits of the x_k in scratch->logits. */
+/* g (n, 3, H, W), n <= batch: g_k = (1 - t) warp^T( W_eff(x_k)^T e_target ) of samples s[0..n-1] with the
+ * noise in scratch->noise. Leaves the logits of the x_k in scratch->logits. */
 void dave_block(float *g, struct dave_scratch *scratch, const struct method_input *in,
 	const struct dave_sample *s, int n);
 

@@ -1,8 +1,8 @@
 /*
  * An attribution method behind one interface. A method is one file and one line in registry.c.
  *
- * A method explains the logit of one class of one image: it writes the *raw* map, the signed sum over channels
- * of the attribution of every pixel, (H, W) float32 in the frame of the normalised image.
+ * A method explains the logit of one class of one image: it writes the *raw* map, the signed sum over
+ * channels of the attribution of every pixel, (H, W) float32 in the frame of the normalised image.
  */
 #ifndef ATTRIBUTION_METHOD_H
 #define ATTRIBUTION_METHOD_H
@@ -22,7 +22,7 @@ struct method_input {
 	const float *x;        /* (3, H, W) */
 	int target;            /* class */
 	uint64_t seed;
-	uint32_t image;        /* id: randomness is keyed by it */
+	uint32_t image; /* id: randomness is keyed by it */
 };
 
 /* A figure that a method gives beside its map. */
@@ -32,18 +32,19 @@ struct method_figure {
 
 struct method_ops {
 	const char *name, *help;
-	const struct option_row *options; /* of its parameters; every method has `postprocess`, a bool (int) */
+	const struct option_row
+		*options; /* of its parameters; every method has `postprocess`, a bool (int) */
 	size_t params_size;
-	size_t postprocess_offset;    /* of that field in the parameters */
-	enum vit_mode mode;           /* what its forward passes keep */
+	size_t postprocess_offset;           /* of that field in the parameters */
+	enum vit_mode mode;                  /* what its forward passes keep */
 	const struct method_figure *figures; /* ends with a NULL name; or NULL */
 
 	/* Carves the method's scratch memory (run twice: see arena.h); NULL while measuring. */
 	void *(*carve)(struct arena *a, const struct vit_config *c, const void *params, int batch);
 
 	/* raw (H, W) and the figures. Errors: a result that is not finite; stopped by request. */
-	int (*run)(void *scratch, const void *params, const struct method_input *in, float *raw, double *figures,
-		struct err *err);
+	int (*run)(void *scratch, const void *params, const struct method_input *in, float *raw,
+		double *figures, struct err *err);
 
 	/* Passes over one image that a run takes, for estimates: forward and backward ones. */
 	void (*passes)(const void *params, double *forward, double *backward);

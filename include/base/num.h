@@ -28,8 +28,8 @@ struct num_summary {
 };
 
 /* Mean, standard deviation and percentile bootstrap interval of the mean: `resamples` resamples drawn
- * with rng stream (seed, 0, 0, RNG_BOOTSTRAP), percentiles interpolated linearly as numpy does
- * (methods.md section 5). Deterministic in (x, n, resamples, seed). */
+ * with rng streams (seed, 0, resample, RNG_BOOTSTRAP), resamples >= 1; percentiles interpolated linearly as
+ * numpy does (methods.md section 5). Deterministic in (x, n, resamples, seed). */
 struct num_summary num_summarise(const double *x, size_t n, int resamples, uint64_t seed);
 
 #endif

@@ -33,7 +33,10 @@ struct option_row {
 };
 
 /* Tables end with a row without a name. */
-#define OPTION_END {NULL, OPT_INT, 0, NULL, 0, 0, NULL, NULL}
+#define OPTION_END                                                                                           \
+	{                                                                                                    \
+		NULL, OPT_INT, 0, NULL, 0, 0, NULL, NULL                                                     \
+	}
 
 /* Sets the field of `object` from text. The error says what was expected, not where. */
 int option_set(void *object, const struct option_row *o, const char *text, struct err *err);

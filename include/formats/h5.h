@@ -1,6 +1,6 @@
 /*
- * HDF5 files of tensors: what dave-replay reads and writes. Every error names the file and the object, and the
- * library's own error printing is off (h5_setup).
+ * HDF5 files of tensors: what dave-replay reads and writes. Every error names the file and the object, and
+ * the library's own error printing is off (h5_setup).
  *
  * hid_t values are spelled int64_t here so that users of this header need no hdf5.h.
  */
@@ -13,8 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* To be called before anything else of HDF5. Turns the library's own messages off (we have ours) and its file locking:
- * a person who looks into a file must not keep the run from writing to it. */
+/* To be called before anything else of HDF5. Turns the library's own messages off (we have ours) and its file
+ * locking: a person who looks into a file must not keep the run from writing to it. */
 void h5_setup(void);
 
 /* The half-precision type as h5py reads it (float16). The caller closes it with H5Tclose. */
@@ -47,12 +47,14 @@ int h5_read_int(int64_t *out, size_t count, int64_t file, const char *name, stru
 int h5_attr_double(double *out, int64_t file, const char *object, const char *name, struct err *err);
 int h5_attr_int(int64_t *out, int64_t file, const char *object, const char *name, struct err *err);
 
-/* Calls visit with the name of each link of a group, by name; stops when it returns non-zero and returns that. */
+/* Calls visit with the name of each link of a group, by name; stops when it returns non-zero and returns
+ * that. */
 int h5_each(int64_t file, const char *group, int (*visit)(const char *name, void *ctx), void *ctx);
 
 /* Writes a tensor; parents are created. */
-int h5_write(int64_t file, const char *name, const float *data, int ndim, const size_t *dims, struct err *err);
-int h5_write_u8(int64_t file, const char *name, const uint8_t *data, int ndim, const size_t *dims,
-	struct err *err);
+int h5_write(
+	int64_t file, const char *name, const float *data, int ndim, const size_t *dims, struct err *err);
+int h5_write_u8(
+	int64_t file, const char *name, const uint8_t *data, int ndim, const size_t *dims, struct err *err);
 
 #endif

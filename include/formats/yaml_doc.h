@@ -1,6 +1,6 @@
 /*
- * A YAML document in memory, through libyaml. Nodes are small integers; each knows its line. Nothing is expanded:
- * an alias is another number for the same node, so no document can explode.
+ * A YAML document in memory, through libyaml. Nodes are small integers; each knows its line. Nothing is
+ * expanded: an alias is another number for the same node, so no document can explode.
  */
 #ifndef FORMATS_YAML_DOC_H
 #define FORMATS_YAML_DOC_H

@@ -16,7 +16,7 @@ void attention_backward(float *dqkv, const float *dout, const float *qkv, const 
 	int tokens, int heads, int head_dim);
 
 /* Frozen adjoint (prob a constant): dv (tokens x heads*head_dim) from dout. Nothing reaches q and k. */
-void attention_backward_frozen(float *dv, const float *dout, const float *prob, int tokens, int heads,
-	int head_dim);
+void attention_backward_frozen(
+	float *dv, const float *dout, const float *prob, int tokens, int heads, int head_dim);
 
 #endif

@@ -2,7 +2,8 @@
 #ifndef KERNELS_GEMM_H
 #define KERNELS_GEMM_H
 
-/* C (M x N) = alpha * A (M x K) B^T + beta * C, with B (N x K): a linear layer with weights as timm stores them. */
+/* C (M x N) = alpha * A (M x K) B^T + beta * C, with B (N x K): a linear layer with weights as timm stores
+ * them. */
 void gemm_nt(float *C, int ldc, const float *A, int lda, const float *B, int ldb, int M, int N, int K,
 	float alpha, float beta);
 
@@ -17,7 +18,8 @@ void gemm_tn(float *C, int ldc, const float *A, int lda, const float *B, int ldb
 /* Threads of one call. Bits depend on it (cluster.md), so it is set, never inherited. */
 void gemm_set_threads(int threads);
 
-/* The BLAS kernel set in use ("Zen", "SkylakeX", ...): results are bit-identical on machines that agree on it. */
+/* The BLAS kernel set in use ("Zen", "SkylakeX", ...): results are bit-identical on machines that agree on
+ * it. */
 const char *gemm_core(void);
 
 #endif

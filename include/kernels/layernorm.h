@@ -15,8 +15,9 @@ void layernorm_forward(float *y, float *rstd, float *xhat, const float *x, const
 void layernorm_backward(float *dx, const float *dy, const float *xhat, const float *rstd, const float *w,
 	int rows, int width);
 
-/* Frozen adjoint (rstd a constant, the centring stays), added to dx: dx += rstd * (g - mean(g)), g = w * dy. */
-void layernorm_backward_frozen(float *dx, const float *dy, const float *rstd, const float *w, int rows,
-	int width);
+/* Frozen adjoint (rstd a constant, the centring stays), added to dx: dx += rstd * (g - mean(g)), g = w * dy.
+ */
+void layernorm_backward_frozen(
+	float *dx, const float *dy, const float *rstd, const float *w, int rows, int width);
 
 #endif

@@ -7,9 +7,9 @@
 #define KERNELS_WARP_H
 
 struct warp {
-	int flip;       /* horizontal flip before everything else */
-	double angle;   /* degrees; positive turns the picture clockwise */
-	double tx, ty;  /* shift in pixels, right and down */
+	int flip;      /* horizontal flip before everything else */
+	double angle;  /* degrees; positive turns the picture clockwise */
+	double tx, ty; /* shift in pixels, right and down */
 	double scale_x, scale_y;
 };
 

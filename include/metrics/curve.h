@@ -1,11 +1,12 @@
 /*
- * Curves over pixels changed in order of attribution: what deletion and insertion share (methods.md section 5).
+ * Curves over pixels changed in order of attribution: what deletion and insertion share (methods.md section
+ * 5).
  *
- * Pixels are ranked by value, ties by index; all channels of a pixel change together. Deletion starts from the
- * image and replaces pixels by the substrate; insertion starts from the substrate and brings pixels back.
- * Points lie at 0, s, 2s, ... pixels with s = floor(floor(fraction * pixels) / steps), and at the end: where s
- * does not divide it, the last stride is shorter (dave: 1 + 128 strides of 352 + a tail of 102 = 130 points).
- * auc is the trapezoid over the true fraction of pixels changed, from 0 to `fraction`.
+ * Pixels are ranked by value, ties by index; all channels of a pixel change together. Deletion starts from
+ * the image and replaces pixels by the substrate; insertion starts from the substrate and brings pixels back.
+ * Points lie at 0, s, 2s, ... pixels with s = floor(floor(fraction * pixels) / steps), and at the end: where
+ * s does not divide it, the last stride is shorter (dave: 1 + 128 strides of 352 + a tail of 102 = 130
+ * points). auc is the trapezoid over the true fraction of pixels changed, from 0 to `fraction`.
  */
 #ifndef METRICS_CURVE_H
 #define METRICS_CURVE_H
@@ -19,15 +20,15 @@ enum { CURVE_MAP, CURVE_RAW };
 enum { CURVE_PROBABILITY, CURVE_LOGIT };
 
 struct curve_params {
-	int order;      /* CURVE_MOST first or CURVE_LEAST first */
+	int order; /* CURVE_MOST first or CURVE_LEAST first */
 	double fraction;
 	int steps;
-	int substrate;  /* CURVE_CONSTANT (0 in normalised space) or CURVE_BLUR */
-	int kernel;     /* of the blur: CURVE_GAUSSIAN or CURVE_RISE */
+	int substrate; /* CURVE_CONSTANT (0 in normalised space) or CURVE_BLUR */
+	int kernel;    /* of the blur: CURVE_GAUSSIAN or CURVE_RISE */
 	int kernel_size;
 	double sigma;
-	int rank;       /* CURVE_MAP or CURVE_RAW */
-	int score;      /* CURVE_PROBABILITY or CURVE_LOGIT */
+	int rank;  /* CURVE_MAP or CURVE_RAW */
+	int score; /* CURVE_PROBABILITY or CURVE_LOGIT */
 	int correct_only;
 	double min_probability;
 };
@@ -42,8 +43,8 @@ double curve_forwards(const void *params, int height, int width);
 int curve_run(void *scratch, const struct curve_params *p, const struct metric_input *in, int insert,
 	double *curve, double *figures, struct err *err);
 
-/* The figures of a curve already scored: figures[0] auc, figures[1] the AUC as DAVE's published code states it,
- * in percent, the tail counted as a whole stride. */
+/* The figures of a curve already scored: figures[0] auc, figures[1] the AUC as DAVE's published code states
+ * it, in percent, the tail counted as a whole stride. */
 void curve_areas(const struct curve_params *p, const double *curve, int height, int width, double *figures);
 
 extern const struct metric_figure curve_figures[];
@@ -52,14 +53,16 @@ extern const struct metric_figure curve_figures[];
 #define CURVE_AT(field) offsetof(struct curve_params, field)
 #define CURVE_OPTIONS(default_substrate)                                                                     \
 	{"order", OPT_CHOICE, CURVE_AT(order), "most", 0, 0, "most|least", "which pixels change first"},     \
-		{"fraction", OPT_DOUBLE, CURVE_AT(fraction), "1", 0.001, 1, NULL, "fraction of the pixels that change"}, \
+		{"fraction", OPT_DOUBLE, CURVE_AT(fraction), "1", 0.001, 1, NULL,                            \
+			"fraction of the pixels that change"},                                               \
 		{"steps", OPT_INT, CURVE_AT(steps), "128", 1, 1000000, NULL,                                 \
 			"steps of an equal number of pixels (a remainder makes one more, shorter)"},         \
 		{"substrate", OPT_CHOICE, CURVE_AT(substrate), default_substrate, 0, 0, "constant|blur",     \
 			"what pixels are replaced by: 0 in normalised space, or the blurred image"},         \
 		{"kernel", OPT_CHOICE, CURVE_AT(kernel), "gaussian", 0, 0, "gaussian|rise",                  \
 			"of the blur: a normalised Gaussian, or RISE's with its folded ends"},               \
-		{"kernel_size", OPT_INT, CURVE_AT(kernel_size), "31", 1, 255, NULL, "taps of the blur, odd"}, \
+		{"kernel_size", OPT_INT, CURVE_AT(kernel_size), "31", 1, 255, NULL,                          \
+			"taps of the blur, odd"},                                                            \
 		{"sigma", OPT_DOUBLE, CURVE_AT(sigma), "7", 0.01, 1000, NULL, "width of the blur, pixels"},  \
 		{"rank", OPT_CHOICE, CURVE_AT(rank), "map", 0, 0, "map|raw",                                 \
 			"rank pixels by the stored map or by the raw signed channel sum"},                   \

@@ -14,17 +14,19 @@
 /* The model, as metrics see it. */
 struct scorer {
 	int batch; /* images per call at most; results depend on it (in the last bits) */
-	/* probability and logit (n each) of the target class for images (n, 3, H, W); -1 when stopped by request. */
-	int (*score)(void *ctx, double *probability, double *logit, const float *images, int n, struct err *err);
+	/* probability and logit (n each) of the target class for images (n, 3, H, W); -1 when stopped by
+	 * request. */
+	int (*score)(
+		void *ctx, double *probability, double *logit, const float *images, int n, struct err *err);
 	void *ctx;
 };
 
 /* What is judged. */
 struct metric_input {
 	int channels, height, width;
-	const float *x;   /* (3, H, W), normalised */
-	const float *raw; /* (H, W): signed channel sum of the attribution */
-	const float *map; /* (H, W): post-processed or normalised */
+	const float *x;     /* (3, H, W), normalised */
+	const float *raw;   /* (H, W): signed channel sum of the attribution */
+	const float *map;   /* (H, W): post-processed or normalised */
 	double probability; /* of the target for the clean image */
 	int correct;        /* is the target the model's prediction? */
 	const struct scorer *scorer;
@@ -45,9 +47,11 @@ struct metric_ops {
 	const struct option_row *options;
 	size_t params_size;
 	const struct metric_preset *presets; /* ends with a NULL name; or NULL */
-	const struct metric_figure *figures; /* per-image scalars; ends with a NULL name; the first is the headline */
+	const struct metric_figure
+		*figures; /* per-image scalars; ends with a NULL name; the first is the headline */
 
-	/* Relations between parameters that their ranges cannot say; NULL: none. The error does not say where. */
+	/* Relations between parameters that their ranges cannot say; NULL: none. The error does not say
+	 * where. */
 	int (*check)(const void *params, struct err *err);
 
 	/* Points of the curve for a plane of that size, start included; 0: no curve. */
@@ -59,8 +63,8 @@ struct metric_ops {
 	void *(*carve)(struct arena *a, const void *params, int channels, int height, int width, int batch);
 
 	/* curve (points) and figures; NaN where the image does not qualify for the metric. */
-	int (*run)(void *scratch, const void *params, const struct metric_input *in, double *curve, double *figures,
-		struct err *err);
+	int (*run)(void *scratch, const void *params, const struct metric_input *in, double *curve,
+		double *figures, struct err *err);
 
 	/* Forward passes for one image, for estimates. */
 	double (*forwards)(const void *params, int height, int width);

@@ -18,9 +18,10 @@ struct preprocess_geometry {
 
 struct preprocess_geometry preprocess_geometry(const struct vit_config *c, int width, int height);
 
-/* pixels (H, W, 3), 8 bits: the picture resized and cropped. Errors: no memory, a picture too thin to resize. */
-int preprocess_pixels(unsigned char *pixels, const struct image *image, const struct vit_config *c,
-	struct err *err);
+/* pixels (H, W, 3), 8 bits: the picture resized and cropped. Errors: no memory, a picture too thin to resize.
+ */
+int preprocess_pixels(
+	unsigned char *pixels, const struct image *image, const struct vit_config *c, struct err *err);
 
 /* x (3, H, W) = (pixels / 255 - mean) / std. */
 void preprocess_normalise(float *x, const unsigned char *pixels, const struct vit_config *c);

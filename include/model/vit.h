@@ -1,8 +1,8 @@
 /*
  * The Vision Transformer: a checkpoint loaded once and shared, and the workspace of one thread of work.
  *
- * Shapes: x (n, 3, H, W) normalised; logits and cotangents (n, classes); dx as x. n at most the batch that the
- * workspace was made for. All float32, row-major.
+ * Shapes: x (n, 3, H, W) normalised; logits and cotangents (n, classes); dx as x. n at most the batch that
+ * the workspace was made for. All float32, row-major.
  *
  * The bits of a result depend on n (BLAS picks kernels by shape), never on the other images' values.
  */
@@ -42,10 +42,10 @@ double vit_macs_backward(const struct vit_config *c, enum vit_mode mode);
 
 /* What one block keeps. */
 struct vit_kept {
-	float *prob;         /* (n, heads, tokens, tokens) */
+	float *prob;          /* (n, heads, tokens, tokens) */
 	float *rstd1, *rstd2; /* (n * tokens) */
-	float *slope;        /* (n * tokens, hidden): frozen gate or true derivative of GELU */
-	float *qkv;          /* (n * tokens, 3 width), VIT_GRADIENT */
+	float *slope;         /* (n * tokens, hidden): frozen gate or true derivative of GELU */
+	float *qkv;           /* (n * tokens, 3 width), VIT_GRADIENT */
 	float *xhat1, *xhat2; /* (n * tokens, width), VIT_GRADIENT */
 };
 
@@ -53,15 +53,15 @@ struct vit_work {
 	enum vit_mode mode; /* the most that forward passes may keep */
 	int batch;
 	struct arena arena;
-	struct vit_kept *blocks; /* depth of them */
-	float *rstd, *xhat;      /* of the final norm, class token only: (n), (n, width) */
-	float *tokens, *normed;  /* (n * tokens, width) */
-	float *qkv, *mixed;      /* (n * tokens, 3 width), (n * tokens, width) */
-	float *hidden;           /* (n * tokens, hidden) */
+	struct vit_kept *blocks;    /* depth of them */
+	float *rstd, *xhat;         /* of the final norm, class token only: (n), (n, width) */
+	float *tokens, *normed;     /* (n * tokens, width) */
+	float *qkv, *mixed;         /* (n * tokens, 3 width), (n * tokens, width) */
+	float *hidden;              /* (n * tokens, hidden) */
 	float *prob, *rstd_scratch; /* scratch of one block */
-	float *patches;          /* (n * patches, 3 patch^2) */
-	float *pooled;           /* (n, width) */
-	enum vit_mode last_mode; /* what the last forward pass kept */
+	float *patches;             /* (n * patches, 3 patch^2) */
+	float *pooled;              /* (n, width) */
+	enum vit_mode last_mode;    /* what the last forward pass kept */
 	int last_n;
 };
 
@@ -73,8 +73,8 @@ void vit_work_release(struct vit_work *w);
 size_t vit_work_bytes(const struct vit_config *c, enum vit_mode mode, int batch);
 
 /* logits (n, classes) of x (n, 3, H, W); keeps what `mode` needs. */
-void vit_forward(const struct vit *vit, struct vit_work *w, float *logits, const float *x, int n,
-	enum vit_mode mode);
+void vit_forward(
+	const struct vit *vit, struct vit_work *w, float *logits, const float *x, int n, enum vit_mode mode);
 
 /*
  * Where a logit comes from. The frozen network is affine with the frozen operators as coefficients, so the
@@ -87,8 +87,8 @@ struct vit_account {
 /* dx (n, 3, H, W) = adjoint of the last forward pass applied to the cotangent (n, classes): the true gradient
  * after VIT_GRADIENT, the frozen one after VIT_EFFECTIVE. account (n of them) may be NULL; only after
  * VIT_EFFECTIVE do its parts have a meaning; `pixels` then needs x, the images of the forward pass. */
-void vit_backward(const struct vit *vit, struct vit_work *w, float *dx, const float *cotangent, const float *x,
-	struct vit_account *account);
+void vit_backward(const struct vit *vit, struct vit_work *w, float *dx, const float *cotangent,
+	const float *x, struct vit_account *account);
 
 /* softmax probability of class y among logits (classes), in double precision. */
 double vit_probability(const float *logits, int classes, int y);

@@ -17,12 +17,12 @@ struct vit_config {
 	char architecture[64]; /* timm's name */
 	int channels, image_h, image_w;
 	int patch, grid_h, grid_w;
-	int prefix;            /* tokens before the patches: 1, the class token */
-	int tokens;            /* prefix + grid_h * grid_w */
+	int prefix; /* tokens before the patches: 1, the class token */
+	int tokens; /* prefix + grid_h * grid_w */
 	int width, heads, head_dim, depth, hidden, classes;
-	bool no_embed_class;   /* pos_embed has rows for patches only (DeiT-III) */
-	bool layer_scale;      /* ls1.gamma, ls2.gamma (DeiT-III) */
-	float eps;             /* of every LayerNorm */
+	bool no_embed_class; /* pos_embed has rows for patches only (DeiT-III) */
+	bool layer_scale;    /* ls1.gamma, ls2.gamma (DeiT-III) */
+	float eps;           /* of every LayerNorm */
 	/* preprocessing */
 	double crop_pct;
 	enum resize_filter interpolation;

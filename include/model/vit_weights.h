@@ -15,7 +15,7 @@ struct vit_linear {
 
 struct vit_block {
 	struct vit_linear norm1, qkv, proj, norm2, fc1, fc2; /* norms: w and b of `width` */
-	const float *ls1, *ls2;                               /* LayerScale, or NULL */
+	const float *ls1, *ls2;                              /* LayerScale, or NULL */
 };
 
 struct vit_weights {
@@ -23,14 +23,14 @@ struct vit_weights {
 	struct vit_linear patch;            /* (width x channels*patch*patch) */
 	struct vit_block *blocks;           /* depth of them */
 	struct vit_linear norm, head;
-	float *widened;                     /* owned: what had to be converted or realigned */
+	float *widened; /* owned: what had to be converted or realigned */
 	size_t widened_bytes;
 };
 
-/* Points the weights at the tensors of st, which must outlive them. Every tensor that the configuration asks for
- * must be there with its shape, and no other: the first that is not is named. */
-int vit_weights_init(struct vit_weights *w, const struct vit_config *c, const struct safetensors *st,
-	struct err *err);
+/* Points the weights at the tensors of st, which must outlive them. Every tensor that the configuration asks
+ * for must be there with its shape, and no other: the first that is not is named. */
+int vit_weights_init(
+	struct vit_weights *w, const struct vit_config *c, const struct safetensors *st, struct err *err);
 
 void vit_weights_release(struct vit_weights *w);
 

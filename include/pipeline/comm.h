@@ -33,8 +33,8 @@ int comm_max(int value);
  * Slot 0 is the counter of work handed out.
  */
 struct board {
-	void *window;     /* MPI_Win */
-	double *values;   /* on rank 0: the slots */
+	void *window;   /* MPI_Win */
+	double *values; /* on rank 0: the slots */
 	int slots;
 };
 

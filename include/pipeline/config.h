@@ -1,6 +1,6 @@
 /*
- * The configuration of a run: a YAML file and overrides, checked against option tables. Methods and metrics bring
- * their own tables; the sections' tables are here. configs/README.md is generated from all of them.
+ * The configuration of a run: a YAML file and overrides, checked against option tables. Methods and metrics
+ * bring their own tables; the sections' tables are here. configs/README.md is generated from all of them.
  */
 #ifndef PIPELINE_CONFIG_H
 #define PIPELINE_CONFIG_H
@@ -70,11 +70,11 @@ extern const struct config_section config_sections[];
 
 /*
  * Parses text (the content of `file`) and then the overrides, each "section.key=value" or
- * "methods.<name>.<key>=value". Relative paths in the file are taken from the file's folder, in overrides from
- * the current folder. Errors name file:line and key, what was expected, and the nearest known key.
+ * "methods.<name>.<key>=value". Relative paths in the file are taken from the file's folder, in overrides
+ * from the current folder. Errors name file:line and key, what was expected, and the nearest known key.
  */
-int config_parse(struct config *c, const char *text, size_t size, const char *file, const char *const *overrides,
-	int overrides_count, struct err *err);
+int config_parse(struct config *c, const char *text, size_t size, const char *file,
+	const char *const *overrides, int overrides_count, struct err *err);
 
 void config_release(struct config *c);
 

@@ -10,20 +10,21 @@
 #include <stddef.h>
 
 struct dataset {
-	char *root;  /* folder that paths are relative to */
-	char *text;  /* all paths, NUL-terminated, one after the other */
+	char *root; /* folder that paths are relative to */
+	char *text; /* all paths, NUL-terminated, one after the other */
 	size_t text_size, text_room;
 	int count;
-	size_t *at;  /* (count) offset of each path in text */
-	int *label;  /* (count) */
-	int classes; /* class folders or names; largest label + 1 for a list */
+	size_t *at;     /* (count) offset of each path in text */
+	int *label;     /* (count) */
+	int classes;    /* class folders or names; largest label + 1 for a list */
 	size_t longest; /* bytes of the longest path */
 };
 
 /*
- * path: a folder of class folders (ImageFolder: folders and files sorted by bytes, files .jpg .jpeg .png in any
- * case, sub-folders included) or a list file of lines `path label` (paths relative to the list's folder; the label
- * is the last word). classes_file: folder names in index order, or "": sorted position. limit: 0 for all.
+ * path: a folder of class folders (ImageFolder: folders and files sorted by bytes, files .jpg .jpeg .png in
+ * any case, sub-folders included) or a list file of lines `path label` (paths relative to the list's folder;
+ * the label is the last word). classes_file: folder names in index order, or "": sorted position. limit: 0
+ * for all.
  */
 int dataset_read(struct dataset *d, const char *path, const char *classes_file, int limit, struct err *err);
 

@@ -1,6 +1,6 @@
 /*
- * One image through everything: decode, preprocess, predict, attribute, judge; the result is a row. All memory is
- * taken once, at the start.
+ * One image through everything: decode, preprocess, predict, attribute, judge; the result is a row. All
+ * memory is taken once, at the start.
  */
 #ifndef PIPELINE_EVALUATE_H
 #define PIPELINE_EVALUATE_H
@@ -19,7 +19,7 @@ struct evaluator {
 	int batch;
 	struct vit_work work;
 	struct arena arena;
-	size_t shared_from; /* scratch of methods and metrics, one after the other, begins here */
+	size_t shared_from;    /* scratch of methods and metrics, one after the other, begins here */
 	unsigned char *pixels; /* (H, W, 3) */
 	float *x;              /* (3, H, W) */
 	float *raw, *map;      /* (H, W) */
@@ -33,18 +33,19 @@ enum evaluate_result { EVALUATE_DONE, EVALUATE_FAILED, EVALUATE_STOPPED };
 /* Images per pass: what the configuration says; for `auto` about 800 tokens, from the model alone. */
 int evaluate_batch(const struct config *c, const struct vit_config *vit);
 
-void evaluator_init(struct evaluator *e, const struct config *c, const struct vit *vit, const struct dataset *d,
-	const struct schema *s);
+void evaluator_init(struct evaluator *e, const struct config *c, const struct vit *vit,
+	const struct dataset *d, const struct schema *s);
 void evaluator_release(struct evaluator *e);
 
 /* Bytes that an evaluator allocates, beyond the weights. */
 size_t evaluator_bytes(const struct config *c, const struct vit_config *vit, const struct schema *s);
 
 /* Forward and backward passes for one image. */
-void evaluator_passes(const struct config *c, const struct vit_config *vit, double *forward, double *backward);
+void evaluator_passes(
+	const struct config *c, const struct vit_config *vit, double *forward, double *backward);
 
-/* Fills the row of image i. A bad image gives EVALUATE_FAILED with the reason in the row and in err; a request to stop
- * gives EVALUATE_STOPPED, and the row is to be thrown away. */
+/* Fills the row of image i. A bad image gives EVALUATE_FAILED with the reason in the row and in err; a
+ * request to stop gives EVALUATE_STOPPED, and the row is to be thrown away. */
 enum evaluate_result evaluate(struct evaluator *e, int i, unsigned char *row, struct err *err);
 
 #endif

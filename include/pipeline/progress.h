@@ -1,6 +1,6 @@
 /*
- * What the run says while it runs: one line that is rewritten on a terminal, otherwise a line now and then. The
- * numbers come from the board, so rank 0 speaks for all.
+ * What the run says while it runs: one line that is rewritten on a terminal, otherwise a line now and then.
+ * The numbers come from the board, so rank 0 speaks for all.
  */
 #ifndef PIPELINE_PROGRESS_H
 #define PIPELINE_PROGRESS_H

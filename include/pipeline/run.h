@@ -12,7 +12,8 @@ struct run_options {
 
 enum { EXIT_STOPPED = 85 }; /* stopped by a signal: run again with --resume */
 
-/* Runs the configuration over its data set and returns the exit status. Messages are printed. **Collective.** */
+/* Runs the configuration over its data set and returns the exit status. Messages are printed. **Collective.**
+ */
 int run(const struct comm *comm, const struct config *c, const struct run_options *o);
 
 #endif

@@ -24,10 +24,10 @@ enum row_status { ROW_PENDING, ROW_DONE, ROW_FAILED };
 struct field {
 	char *path, *help; /* owned */
 	enum field_type type;
-	size_t text_size;  /* bytes of a FIELD_TEXT */
-	int ndim;          /* axes after the image axis */
+	size_t text_size; /* bytes of a FIELD_TEXT */
+	int ndim;         /* axes after the image axis */
 	size_t dims[2];
-	char *axes[2];     /* paths of the dimension scales of those axes; owned */
+	char *axes[2];        /* paths of the dimension scales of those axes; owned */
 	size_t offset, bytes; /* within a row of the row buffer */
 };
 
@@ -65,7 +65,8 @@ struct schema {
 	int *summary_field; /* the field each row summarises */
 };
 
-void schema_init(struct schema *s, const struct config *c, const struct vit_config *vit, const struct dataset *d);
+void schema_init(
+	struct schema *s, const struct config *c, const struct vit_config *vit, const struct dataset *d);
 void schema_release(struct schema *s);
 
 /* Fills a row with "nothing": NaN, -1, empty text. */
@@ -73,7 +74,8 @@ void schema_clear_row(const struct schema *s, unsigned char *row);
 
 /* Sets entries of a field in a row, converting from double or float. */
 void schema_put(const struct schema *s, unsigned char *row, int field, const double *value, size_t count);
-void schema_put_floats(const struct schema *s, unsigned char *row, int field, const float *value, size_t count);
+void schema_put_floats(
+	const struct schema *s, unsigned char *row, int field, const float *value, size_t count);
 void schema_put_number(const struct schema *s, unsigned char *row, int field, double value);
 void schema_put_text(const struct schema *s, unsigned char *row, int field, const char *text);
 

@@ -27,23 +27,27 @@ struct store {
 	int64_t file;
 	int64_t *datasets; /* one per field */
 	int64_t transfer;
-	int lock; /* file descriptor of rank 0, or -1 */
 	char *path;
 };
 
-/* Creates the file with every row pending: as PATH.tmp, synced, then renamed. Rank 0 alone. Refuses when too little
- * disk space is left for all of it. */
-int store_create(const char *path, const struct schema *s, const struct config *c, const struct store_identity *id,
-	const struct dataset *d, struct err *err);
+/* Locks the results file for this process (a lock of its own kind: readers do not feel it). The descriptor,
+ * to be closed when the run is over; -1 when another run holds it. Rank 0 alone. */
+int store_lock(const char *path, struct err *err);
 
-/* Does the file at path hold the same run? Otherwise an error that says what differs. status (images) receives
- * each row's enum row_status; rows whose status was not written together with a checksum count as pending. Rank 0
- * alone. */
+/* Creates the file with every row pending: as PATH.tmp, synced, then renamed. Rank 0 alone. Refuses when too
+ * little disk space is left for all of it, and, without `replace`, when there is a file already. Returns the
+ * descriptor of its lock, or -1. */
+int store_create(const char *path, int replace, const struct schema *s, const struct config *c,
+	const struct store_identity *id, const struct dataset *d, struct err *err);
+
+/* Does the file at path hold the same run? Otherwise an error that says what differs. status (images)
+ * receives each row's enum row_status; rows whose status was not written together with a checksum count as
+ * pending. Rank 0 alone. */
 int store_check(const char *path, const struct schema *s, const struct store_identity *id, uint8_t *status,
 	struct err *err);
 
-/* Opens for writing rows. Rank 0 takes a lock that keeps a second job away. **Collective.** */
-int store_open(struct store *st, const char *path, const struct schema *s, int rank, struct err *err);
+/* Opens for writing rows; rank 0 holds the lock. **Collective.** */
+int store_open(struct store *st, const char *path, const struct schema *s, struct err *err);
 
 /* Writes row i, then its checksum and status. Not collective. */
 int store_write_row(struct store *st, int i, unsigned char *row, enum row_status status, struct err *err);
@@ -51,8 +55,8 @@ int store_write_row(struct store *st, int i, unsigned char *row, enum row_status
 /* **Collective.** */
 int store_close(struct store *st, struct err *err);
 
-/* Reads all rows back and writes the summary table; `counts` receives images per status. Rank 0 alone, with the
- * file closed. */
+/* Reads all rows back and writes the summary table; `counts` receives images per status. Rank 0 alone, with
+ * the file closed. */
 int store_summarise(const char *path, const struct schema *s, uint64_t seed, int counts[3], struct err *err);
 
 /* One line per row of the summary, of a file that was summarised. */

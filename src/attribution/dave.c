@@ -10,12 +10,21 @@
 #define AT(field) offsetof(struct dave_params, field)
 
 #define SAMPLES_ROW                                                                                          \
-	{"samples", OPT_INT, AT(samples), "50", 1, 4096, NULL,                                               \
-		"number of samples K; the lower median of an even, small K is biased downwards (K = 4: -0.17 sd, 50: -0.004)"}
-#define ALPHA_ROW {"alpha", OPT_DOUBLE, AT(alpha), "0.3", 0, 1, NULL, "noise level of the last sample; per model"}
+	{                                                                                                    \
+		"samples", OPT_INT, AT(samples), "50", 1, 4096, NULL,                                        \
+			"number of samples K; the lower median of an even, small K is biased downwards (K "  \
+			"= 4: -0.17 sd, 50: -0.004)"                                                         \
+	}
+#define ALPHA_ROW                                                                                            \
+	{                                                                                                    \
+		"alpha", OPT_DOUBLE, AT(alpha), "0.3", 0, 1, NULL,                                           \
+			"noise level of the last sample; per model"                                          \
+	}
 #define AGGREGATE_ROW                                                                                        \
-	{"aggregate", OPT_CHOICE, AT(aggregate), "mad", 0, 0, "mad|mean",                                    \
-		"mean of the samples within 2.5 robust deviations of the median, or the plain mean"}
+	{                                                                                                    \
+		"aggregate", OPT_CHOICE, AT(aggregate), "mad", 0, 0, "mad|mean",                             \
+			"mean of the samples within 2.5 robust deviations of the median, or the plain mean"  \
+	}
 #define WARP_ROWS                                                                                            \
 	{"rotation", OPT_DOUBLE, AT(rotation), "20", 0, 180, NULL, "largest rotation, degrees"},             \
 		{"translation", OPT_DOUBLE, AT(translation), "0.1", 0, 1, NULL,                              \
@@ -25,14 +34,18 @@
 		"flip", OPT_BOOL, AT(flip), "true", 0, 0, NULL, "mirror half of the samples"                 \
 	}
 #define POSTPROCESS_ROW                                                                                      \
-	{"postprocess", OPT_BOOL, AT(postprocess), "true", 0, 0, NULL,                                       \
-		"ReLU, Gaussian and bilateral smoothing, division by the maximum (methods.md section 3)"}
+	{                                                                                                    \
+		"postprocess", OPT_BOOL, AT(postprocess), "true", 0, 0, NULL,                                \
+			"ReLU, Gaussian and bilateral smoothing, division by the maximum (methods.md "       \
+			"section 3)"                                                                         \
+	}
 
 static const struct option_row dave_options[] = {
 	SAMPLES_ROW, ALPHA_ROW, AGGREGATE_ROW, WARP_ROWS, POSTPROCESS_ROW, OPTION_END};
 static const struct option_row equivariant_options[] = {
 	SAMPLES_ROW, AGGREGATE_ROW, WARP_ROWS, POSTPROCESS_ROW, OPTION_END};
-static const struct option_row smooth_options[] = {SAMPLES_ROW, ALPHA_ROW, AGGREGATE_ROW, POSTPROCESS_ROW, OPTION_END};
+static const struct option_row smooth_options[] = {
+	SAMPLES_ROW, ALPHA_ROW, AGGREGATE_ROW, POSTPROCESS_ROW, OPTION_END};
 
 static const struct method_figure figures[] = {
 	{"mc_error", "Monte-Carlo error: relative standard error of the aggregated raw map"}, {NULL, NULL}};
@@ -74,8 +87,8 @@ static double symmetric(double u, double limit)
 	return (2 * u - 1) * limit;
 }
 
-struct dave_sample dave_draw(const struct dave_params *p, int k, uint64_t seed, uint32_t image,
-	const struct vit_config *c)
+struct dave_sample dave_draw(
+	const struct dave_params *p, int k, uint64_t seed, uint32_t image, const struct vit_config *c)
 {
 	struct rng_key key = {seed, image, (uint32_t)k, RNG_WARP};
 	struct dave_sample s;
@@ -109,19 +122,20 @@ void dave_block(float *g, struct dave_scratch *scratch, const struct method_inpu
 	size_t image = image_size(c);
 
 	for (int i = 0; i < n; i++)
-		dave_mix(scratch->mixed + (size_t)i * image, in->x, scratch->noise + (size_t)i * image, &s[i], c);
+		dave_mix(scratch->mixed + (size_t)i * image, in->x, scratch->noise + (size_t)i * image, &s[i],
+			c);
 	vit_forward(in->vit, in->work, scratch->logits, scratch->mixed, n, VIT_EFFECTIVE);
 	memset(scratch->cotangent, 0, (size_t)n * (size_t)c->classes * sizeof(float));
 	for (int i = 0; i < n; i++) /* the factor of the mix is linear: it may enter here */
 		scratch->cotangent[i * c->classes + in->target] = (float)(1 - s[i].t);
 	vit_backward(in->vit, in->work, scratch->mixed, scratch->cotangent, NULL, NULL);
 	for (int i = 0; i < n; i++)
-		warp_adjoint(g + (size_t)i * image, scratch->mixed + (size_t)i * image, &s[i].warp, c->channels,
-			c->image_h, c->image_w);
+		warp_adjoint(g + (size_t)i * image, scratch->mixed + (size_t)i * image, &s[i].warp,
+			c->channels, c->image_h, c->image_w);
 }
 
-static int run(void *scratch, const void *params, const struct method_input *in, float *raw, double *figures_out,
-	struct err *err)
+static int run(void *scratch, const void *params, const struct method_input *in, float *raw,
+	double *figures_out, struct err *err)
 {
 	const struct dave_params *p = params;
 	const struct vit_config *c = &in->vit->config;

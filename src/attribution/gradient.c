@@ -14,13 +14,13 @@ struct scratch {
 
 static const char postprocess_help[] = "smooth and normalise as DAVE does (methods.md section 3)";
 
-static const struct option_row plain_options[] = {{"postprocess", OPT_BOOL,
-						      offsetof(struct gradient_params, postprocess), "false", 0, 0,
-						      NULL, postprocess_help},
+static const struct option_row plain_options[] = {
+	{"postprocess", OPT_BOOL, offsetof(struct gradient_params, postprocess), "false", 0, 0, NULL,
+		postprocess_help},
 	OPTION_END};
-static const struct option_row effective_options[] = {{"postprocess", OPT_BOOL,
-							  offsetof(struct gradient_params, postprocess), "true",
-							  0, 0, NULL, postprocess_help},
+static const struct option_row effective_options[] = {
+	{"postprocess", OPT_BOOL, offsetof(struct gradient_params, postprocess), "true", 0, 0, NULL,
+		postprocess_help},
 	OPTION_END};
 
 static void *carve(struct arena *a, const struct vit_config *c, const void *params, int batch)
@@ -107,9 +107,10 @@ static void passes(const void *params, double *forward, double *backward_out)
 		.passes = passes,                                                                            \
 	}
 
-GRADIENT_OPS(method_gradient, "gradient", "absolute value of the gradient of the logit", plain_options, VIT_GRADIENT,
-	run_gradient);
+GRADIENT_OPS(method_gradient, "gradient", "absolute value of the gradient of the logit", plain_options,
+	VIT_GRADIENT, run_gradient);
 GRADIENT_OPS(method_input_x_gradient, "input_x_gradient", "image times gradient of the logit", plain_options,
 	VIT_GRADIENT, run_input_x_gradient);
-GRADIENT_OPS(method_effective, "effective", "ablation of DAVE: effective transformation times the image, no sampling",
-	effective_options, VIT_EFFECTIVE, run_effective);
+GRADIENT_OPS(method_effective, "effective",
+	"ablation of DAVE: effective transformation times the image, no sampling", effective_options,
+	VIT_EFFECTIVE, run_effective);

@@ -46,8 +46,8 @@ int method_sum_channels(float *raw, const float *a, const struct vit_config *c, 
 			sum += a[(size_t)ch * plane + p];
 		raw[p] = (float)sum;
 		if (!isfinite(raw[p]))
-			return err_set(err, "attribution is not finite at pixel (%zu, %zu)", p / (size_t)c->image_w,
-				p % (size_t)c->image_w);
+			return err_set(err, "attribution is not finite at pixel (%zu, %zu)",
+				p / (size_t)c->image_w, p % (size_t)c->image_w);
 	}
 	return 0;
 }

@@ -137,8 +137,8 @@ struct num_summary num_summarise(const double *x, size_t n, int resamples, uint6
 		if (s.n > 1)
 			s.std = sqrt(squares / (double)(s.n - 1));
 		for (int r = 0; r < resamples; r++)
-			means[r] = resample_mean(v, (uint32_t)s.n,
-				(struct rng_key){seed, 0, (uint32_t)r, RNG_BOOTSTRAP});
+			means[r] = resample_mean(
+				v, (uint32_t)s.n, (struct rng_key){seed, 0, (uint32_t)r, RNG_BOOTSTRAP});
 		qsort(means, (size_t)resamples, sizeof(*means), by_value);
 		s.ci_low = percentile(means, resamples, 0.025);
 		s.ci_high = percentile(means, resamples, 0.975);

@@ -16,6 +16,8 @@ static int choice_index(const char *choices, const char *text)
 	size_t n = strlen(text);
 	int i = 0;
 
+	if (strchr(text, '|'))
+		return -1;
 	for (const char *c = choices; c; c = strchr(c, '|'), c += c != NULL, i++)
 		if (!strncmp(c, text, n) && (c[n] == '|' || !c[n]))
 			return i;
@@ -85,7 +87,8 @@ void option_defaults(void *object, const struct option_row *table)
 
 	for (const struct option_row *o = table; o->name; o++)
 		if (o->standard ? option_set(object, o, o->standard, &err)
-				: (o->type == OPT_STRING || o->type == OPT_PATH) && (*(char *)field(object, o) = 0))
+				: (o->type == OPT_STRING || o->type == OPT_PATH) &&
+					  (*(char *)field(object, o) = 0))
 			BUG("default of an option: %s", err.msg);
 }
 
@@ -102,7 +105,8 @@ char *option_format(char *buf, const void *object, const struct option_row *o)
 	case OPT_U64:
 		snprintf(buf, OPTION_TEXT, "%llu", (unsigned long long)*(const uint64_t *)f);
 		return buf;
-	case OPT_DOUBLE: /* the shortest text that reads back as the same number, without exponent where it can be */
+	case OPT_DOUBLE: /* the shortest text that reads back as the same number, without exponent where it
+			    can be */
 		for (int digits = *(const double *)f < 1e5 ? 5 : 1; digits <= 17; digits++) {
 			double back;
 
@@ -141,7 +145,8 @@ char *option_expected(char *buf, const struct option_row *o)
 	switch (o->type) {
 	case OPT_INT:
 	case OPT_AUTO:
-		snprintf(buf, 256, "%san integer from %.0f to %.0f", o->type == OPT_AUTO ? "auto or " : "", o->min, o->max);
+		snprintf(buf, 256, "%san integer from %.0f to %.0f", o->type == OPT_AUTO ? "auto or " : "",
+			o->min, o->max);
 		break;
 	case OPT_U64:
 		snprintf(buf, 256, "an integer from 0 to 2^64 - 1");
@@ -180,7 +185,8 @@ int option_distance(const char *a, const char *b)
 
 			best = d[i - 1][j] + 1 < best ? d[i - 1][j] + 1 : best;
 			best = d[i][j - 1] + 1 < best ? d[i][j - 1] + 1 : best;
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && d[i - 2][j - 2] + 1 < best)
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+				d[i - 2][j - 2] + 1 < best)
 				best = d[i - 2][j - 2] + 1;
 			d[i][j] = best;
 		}

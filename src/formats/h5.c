@@ -124,7 +124,8 @@ static int read_exactly(void *out, hid_t type, size_t count, int64_t file, const
 		return -1;
 	herr_t rc = t.count == count ? H5Dread(d, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, out) : -1;
 	H5Dclose(d);
-	return rc >= 0 ? 0 : err_set(err, "data set %s: expected %zu numbers, found %zu", name, count, t.count);
+	return rc >= 0 ? 0
+		       : err_set(err, "data set %s: expected %zu numbers, found %zu", name, count, t.count);
 }
 
 int h5_read_double(double *out, size_t count, int64_t file, const char *name, struct err *err)
@@ -134,7 +135,8 @@ int h5_read_double(double *out, size_t count, int64_t file, const char *name, st
 
 int h5_read_int(int64_t *out, size_t count, int64_t file, const char *name, struct err *err)
 {
-	/* h5py writes booleans as an enumeration, which HDF5 converts to no number: those are read as bytes */
+	/* h5py writes booleans as an enumeration, which HDF5 converts to no number: those are read as bytes
+	 */
 	hid_t d = h5_exists(file, name) ? H5Dopen2(file, name, H5P_DEFAULT) : -1;
 	hid_t type = d >= 0 ? H5Dget_type(d) : -1;
 	bool is_enum = type >= 0 && H5Tget_class(type) == H5T_ENUM && H5Tget_size(type) == 1;
@@ -157,14 +159,18 @@ int h5_read_int(int64_t *out, size_t count, int64_t file, const char *name, stru
 	return rc;
 }
 
-static int read_attr(void *out, hid_t type, int64_t file, const char *object, const char *name, struct err *err)
+static int read_attr(
+	void *out, hid_t type, int64_t file, const char *object, const char *name, struct err *err)
 {
 	herr_t rc = -1;
 
 	if (H5Aexists_by_name(file, object, name, H5P_DEFAULT) > 0) {
 		hid_t a = H5Aopen_by_name(file, object, name, H5P_DEFAULT, H5P_DEFAULT);
 
-		rc = H5Aread(a, type, out);
+		hid_t space = H5Aget_space(a);
+
+		rc = H5Sget_simple_extent_npoints(space) == 1 ? H5Aread(a, type, out) : -1;
+		H5Sclose(space);
 		H5Aclose(a);
 	}
 	return rc >= 0 ? 0 : err_set(err, "%s: attribute %s: expected a number", object, name);
@@ -191,7 +197,7 @@ static herr_t on_link(hid_t group, const char *name, const H5L_info_t *info, voi
 
 	(void)group;
 	(void)info;
-	return v->visit(name, v->ctx) ? 1 : 0;
+	return v->visit(name, v->ctx);
 }
 
 int h5_each(int64_t file, const char *group, int (*visit)(const char *name, void *ctx), void *ctx)
@@ -201,8 +207,8 @@ int h5_each(int64_t file, const char *group, int (*visit)(const char *name, void
 	return H5Literate_by_name(file, group, H5_INDEX_NAME, H5_ITER_INC, NULL, on_link, &v, H5P_DEFAULT);
 }
 
-static int write_any(int64_t file, const char *name, const void *data, hid_t type, int ndim, const size_t *dims,
-	struct err *err)
+static int write_any(int64_t file, const char *name, const void *data, hid_t type, int ndim,
+	const size_t *dims, struct err *err)
 {
 	hsize_t size[8];
 	hid_t lcpl = H5Pcreate(H5P_LINK_CREATE);
@@ -225,8 +231,8 @@ int h5_write(int64_t file, const char *name, const float *data, int ndim, const 
 	return write_any(file, name, data, H5T_NATIVE_FLOAT, ndim, dims, err);
 }
 
-int h5_write_u8(int64_t file, const char *name, const uint8_t *data, int ndim, const size_t *dims,
-	struct err *err)
+int h5_write_u8(
+	int64_t file, const char *name, const uint8_t *data, int ndim, const size_t *dims, struct err *err)
 {
 	return write_any(file, name, data, H5T_NATIVE_UINT8, ndim, dims, err);
 }

@@ -17,16 +17,25 @@ static const struct {
 	enum tensor_dtype dtype;
 	size_t size;
 } dtypes[] = {
-	{"F32", DTYPE_F32, 4},  {"F16", DTYPE_F16, 2},  {"BF16", DTYPE_BF16, 2}, {"F64", DTYPE_OTHER, 8},
-	{"I64", DTYPE_OTHER, 8}, {"I32", DTYPE_OTHER, 4}, {"I16", DTYPE_OTHER, 2}, {"I8", DTYPE_OTHER, 1},
-	{"U64", DTYPE_OTHER, 8}, {"U32", DTYPE_OTHER, 4}, {"U16", DTYPE_OTHER, 2}, {"U8", DTYPE_OTHER, 1},
+	{"F32", DTYPE_F32, 4},
+	{"F16", DTYPE_F16, 2},
+	{"BF16", DTYPE_BF16, 2},
+	{"F64", DTYPE_OTHER, 8},
+	{"I64", DTYPE_OTHER, 8},
+	{"I32", DTYPE_OTHER, 4},
+	{"I16", DTYPE_OTHER, 2},
+	{"I8", DTYPE_OTHER, 1},
+	{"U64", DTYPE_OTHER, 8},
+	{"U32", DTYPE_OTHER, 4},
+	{"U16", DTYPE_OTHER, 2},
+	{"U8", DTYPE_OTHER, 1},
 	{"BOOL", DTYPE_OTHER, 1},
 };
 
 static int map_file(struct safetensors *st, const char *path, struct err *err)
 {
 	struct stat s;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0)
 		return err_set(err, "%s: cannot open: %s", path, strerror(errno));
@@ -36,7 +45,8 @@ static int map_file(struct safetensors *st, const char *path, struct err *err)
 	}
 	if (s.st_size < 8) {
 		close(fd);
-		return err_set(err, "%s: %lld bytes, too short for a safetensors file", path, (long long)s.st_size);
+		return err_set(
+			err, "%s: %lld bytes, too short for a safetensors file", path, (long long)s.st_size);
 	}
 	void *map = mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_SHARED, fd, 0);
 	close(fd);
@@ -52,8 +62,8 @@ static int read_shape(struct tensor *t, const json_t *shape, const char *path, s
 	size_t n = json_array_size(shape);
 
 	if (!json_is_array(shape) || n > TENSOR_MAX_DIMS)
-		return err_set(err, "%s: tensor %s: expected a \"shape\" list of at most %d sizes", path, t->name,
-			TENSOR_MAX_DIMS);
+		return err_set(err, "%s: tensor %s: expected a \"shape\" list of at most %d sizes", path,
+			t->name, TENSOR_MAX_DIMS);
 	t->ndim = (int)n;
 	t->count = 1;
 	for (size_t i = 0; i < n; i++) {
@@ -83,18 +93,20 @@ static int read_tensor(struct tensor *t, const json_t *entry, const unsigned cha
 			item = dtypes[i].size;
 		}
 	if (!item)
-		return err_set(err, "%s: tensor %s: unknown dtype %s", path, t->name, dtype ? dtype : "(none)");
+		return err_set(
+			err, "%s: tensor %s: unknown dtype %s", path, t->name, dtype ? dtype : "(none)");
 	if (read_shape(t, json_object_get(entry, "shape"), path, err))
 		return -1;
 	if (json_array_size(offsets) != 2 || !json_is_integer(begin) || !json_is_integer(end))
 		return err_set(err, "%s: tensor %s: expected \"data_offsets\": [begin, end]", path, t->name);
 	json_int_t b = json_integer_value(begin), e = json_integer_value(end);
 	if (b < 0 || e < b || (uint64_t)e > data_size)
-		return err_set(err, "%s: tensor %s: data [%lld, %lld) outside the file's %zu bytes of data (truncated?)",
+		return err_set(err,
+			"%s: tensor %s: data [%lld, %lld) outside the file's %zu bytes of data (truncated?)",
 			path, t->name, (long long)b, (long long)e, data_size);
 	if (__builtin_mul_overflow(t->count, item, &bytes) || bytes != (size_t)(e - b))
-		return err_set(err, "%s: tensor %s: %lld bytes of data do not fit its shape and dtype %s", path,
-			t->name, (long long)(e - b), dtype);
+		return err_set(err, "%s: tensor %s: %lld bytes of data do not fit its shape and dtype %s",
+			path, t->name, (long long)(e - b), dtype);
 	t->data = data + b;
 	return 0;
 }
@@ -116,7 +128,8 @@ static int read_header(struct safetensors *st, struct err *err)
 	for (int i = 7; i >= 0; i--)
 		length = length << 8 | st->map[i];
 	if (length > st->size - 8)
-		return err_set(err, "%s: header of %llu bytes in a file of %zu (truncated, or not safetensors)", st->path,
+		return err_set(err,
+			"%s: header of %llu bytes in a file of %zu (truncated, or not safetensors)", st->path,
 			(unsigned long long)length, st->size);
 	json_t *root = json_read_memory((const char *)st->map + 8, length, st->path, err);
 	if (!root)

@@ -33,7 +33,8 @@ int yaml_doc_parse(struct yaml_doc *d, const char *text, size_t size, const char
 		ok = yaml_parser_load(&parser, &more);
 		if (ok) {
 			if (yaml_document_get_root_node(&more))
-				ok = err_set(err, "%s:%zu: expected a single YAML document", name, more.start_mark.line + 1) == 0;
+				ok = err_set(err, "%s:%zu: expected a single YAML document", name,
+					     more.start_mark.line + 1) == 0;
 			yaml_document_delete(&more);
 		} else {
 			err_set(err, "%s:%zu: not valid YAML: %s", name, parser.problem_mark.line + 1,
@@ -66,7 +67,8 @@ enum yaml_kind yaml_node_kind(const struct yaml_doc *d, int node)
 
 	switch (n->type) {
 	case YAML_SCALAR_NODE:
-		return n->data.scalar.length || n->data.scalar.style != YAML_PLAIN_SCALAR_STYLE ? YAML_SCALAR : YAML_EMPTY;
+		return n->data.scalar.length || n->data.scalar.style != YAML_PLAIN_SCALAR_STYLE ? YAML_SCALAR
+												: YAML_EMPTY;
 	case YAML_SEQUENCE_NODE:
 		return YAML_LIST;
 	case YAML_MAPPING_NODE:

@@ -40,8 +40,8 @@ void attention_backward(float *dqkv, const float *dout, const float *qkv, const 
 	}
 }
 
-void attention_backward_frozen(float *dv, const float *dout, const float *prob, int tokens, int heads,
-	int head_dim)
+void attention_backward_frozen(
+	float *dv, const float *dout, const float *prob, int tokens, int heads, int head_dim)
 {
 	int width = heads * head_dim;
 

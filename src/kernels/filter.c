@@ -49,8 +49,8 @@ static void add_scaled(float *restrict out, const float *restrict in, float weig
 		out[i] += weight * in[i];
 }
 
-void filter_separable(float *out, const float *in, float *scratch, const float *taps, int n, int height,
-	int width)
+void filter_separable(
+	float *out, const float *in, float *scratch, const float *taps, int n, int height, int width)
 {
 	int r = n / 2;
 
@@ -71,8 +71,8 @@ void filter_separable(float *out, const float *in, float *scratch, const float *
 					scratch + (size_t)(i + k) * (size_t)width, taps[k + r], width);
 }
 
-void filter_bilateral(float *out, const float *in, int n, double sigma_space, double sigma_range, int height,
-	int width)
+void filter_bilateral(
+	float *out, const float *in, int n, double sigma_space, double sigma_range, int height, int width)
 {
 	int r = n / 2;
 	double space[15 * 15], range = -1 / (2 * sigma_range * sigma_range);

@@ -5,8 +5,8 @@
 #include <stddef.h>
 
 SIMD_CLONES
-static float forward_row(float *y, float *xhat, const float *x, const float *w, const float *b, int width,
-	float eps)
+static float forward_row(
+	float *y, float *xhat, const float *x, const float *w, const float *b, int width, float eps)
 {
 	float sum = 0, squares = 0;
 
@@ -71,8 +71,8 @@ static void backward_frozen_row(float *dx, const float *dy, float rstd, const fl
 		dx[i] += rstd * (w[i] * dy[i] - a);
 }
 
-void layernorm_backward(float *dx, const float *dy, const float *xhat, const float *rstd, const float *w,
-	int rows, int width)
+void layernorm_backward(
+	float *dx, const float *dy, const float *xhat, const float *rstd, const float *w, int rows, int width)
 {
 	for (int r = 0; r < rows; r++) {
 		size_t at = (size_t)r * (size_t)width;
@@ -81,8 +81,8 @@ void layernorm_backward(float *dx, const float *dy, const float *xhat, const flo
 	}
 }
 
-void layernorm_backward_frozen(float *dx, const float *dy, const float *rstd, const float *w, int rows,
-	int width)
+void layernorm_backward_frozen(
+	float *dx, const float *dy, const float *rstd, const float *w, int rows, int width)
 {
 	for (int r = 0; r < rows; r++) {
 		size_t at = (size_t)r * (size_t)width;

@@ -3,8 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-enum { MAX_SAMPLES = 4096 };
-
 /* Unsigned key that orders like the float, ascending. */
 static uint32_t ascending_key(float f)
 {
@@ -73,7 +71,7 @@ static float select_kth(float *v, int n, int k)
 
 void aggregate_mad(float *out, uint8_t *keep, const float *c, int samples, size_t n)
 {
-	float v[MAX_SAMPLES], work[MAX_SAMPLES];
+	float v[AGGREGATE_MAX_SAMPLES], work[AGGREGATE_MAX_SAMPLES];
 	int middle = (samples - 1) / 2;
 
 	for (size_t p = 0; p < n; p++) {

@@ -8,15 +8,16 @@
 
 const struct metric_figure curve_figures[] = {
 	{"auc", "area under the curve: trapezoid over the true fraction of pixels changed"},
-	{"auc_published", "the same in percent with a short last stride counted as a whole one, as DAVE's published code does"},
+	{"auc_published", "the same in percent with a short last stride counted as a whole one, as DAVE's "
+			  "published code does"},
 	{NULL, NULL}};
 
 struct scratch {
-	uint64_t *sort;      /* 2 pixels */
-	uint32_t *rank;      /* pixels */
-	float *substrate;    /* image */
-	float *blur;         /* plane */
-	float *images;       /* (batch, image) */
+	uint64_t *sort;              /* 2 pixels */
+	uint32_t *rank;              /* pixels */
+	float *substrate;            /* image */
+	float *blur;                 /* plane */
+	float *images;               /* (batch, image) */
 	double *probability, *logit; /* (batch) */
 };
 
@@ -110,8 +111,8 @@ static void make_substrate(struct scratch *s, const struct curve_params *p, cons
 }
 
 /* out (3, H, W): `after` where the pixel's rank is below `changed`, else `before`. */
-static void compose(float *out, const float *before, const float *after, const uint32_t *rank, uint32_t changed,
-	int channels, size_t plane)
+static void compose(float *out, const float *before, const float *after, const uint32_t *rank,
+	uint32_t changed, int channels, size_t plane)
 {
 	for (int c = 0; c < channels; c++, out += plane, before += plane, after += plane)
 		for (size_t i = 0; i < plane; i++)
@@ -146,12 +147,17 @@ int curve_run(void *scratch, const struct curve_params *p, const struct metric_i
 		int n = points - start < in->scorer->batch ? points - start : in->scorer->batch;
 
 		for (int i = 0; i < n; i++)
-			compose(s->images + (size_t)i * image, insert ? s->substrate : in->x, insert ? in->x : s->substrate,
-				s->rank, (uint32_t)changed_at(p, start + i, pixels), in->channels, (size_t)pixels);
+			compose(s->images + (size_t)i * image, insert ? s->substrate : in->x,
+				insert ? in->x : s->substrate, s->rank,
+				(uint32_t)changed_at(p, start + i, pixels), in->channels, (size_t)pixels);
 		if (in->scorer->score(in->scorer->ctx, s->probability, s->logit, s->images, n, err))
 			return -1;
-		for (int i = 0; i < n; i++)
+		for (int i = 0; i < n; i++) {
 			curve[start + i] = p->score == CURVE_LOGIT ? s->logit[i] : s->probability[i];
+			if (!isfinite(curve[start + i])) /* NaN is kept for "does not qualify" */
+				return err_set(
+					err, "the score is not finite at point %d of the curve", start + i);
+		}
 	}
 	curve_areas(p, curve, in->height, in->width, figures);
 	return 0;

@@ -6,16 +6,21 @@ static const struct option_row options[] = {
 };
 
 static const struct metric_preset presets[] = {
-	{"rise", "RISE, single images: most important first, 224 steps, to zero", "order=most fraction=1 steps=224 substrate=constant"},
-	{"rise_dataset", "RISE, data sets: the same in 28 steps", "order=most fraction=1 steps=28 substrate=constant"},
-	{"dave", "DAVE: least important first, 90 % of the pixels, to a 31x31 blur, confident correct predictions, raw map",
-		"order=least fraction=0.9 steps=128 substrate=blur kernel=gaussian kernel_size=31 sigma=7 rank=raw "
+	{"rise", "RISE, single images: most important first, 224 steps, to zero",
+		"order=most fraction=1 steps=224 substrate=constant"},
+	{"rise_dataset", "RISE, data sets: the same in 28 steps",
+		"order=most fraction=1 steps=28 substrate=constant"},
+	{"dave",
+		"DAVE: least important first, 90 % of the pixels, to a 31x31 blur, confident correct "
+		"predictions, raw map",
+		"order=least fraction=0.9 steps=128 substrate=blur kernel=gaussian kernel_size=31 sigma=7 "
+		"rank=raw "
 		"correct_only=true min_probability=0.9"},
 	{NULL, NULL, NULL},
 };
 
-static int run(void *scratch, const void *params, const struct metric_input *in, double *curve, double *figures,
-	struct err *err)
+static int run(void *scratch, const void *params, const struct metric_input *in, double *curve,
+	double *figures, struct err *err)
 {
 	return curve_run(scratch, params, in, 0, curve, figures, err);
 }

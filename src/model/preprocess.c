@@ -10,33 +10,32 @@ struct preprocess_geometry preprocess_geometry(const struct vit_config *c, int w
 	struct preprocess_geometry g;
 	int size = (int)floor(c->image_h / c->crop_pct); /* of the short side */
 
-	if (width <= height) {
-		g.resized_w = size;
-		g.resized_h = (int)((double)size * height / width);
-	} else {
-		g.resized_h = size;
-		g.resized_w = (int)((double)size * width / height);
-	}
+	/* a thread of pixels would overflow: it ends at a size that preprocess_pixels() refuses */
+	double longest = width <= height ? (double)size * height / width : (double)size * width / height;
+	int other = (int)fmin(longest, 1e9);
+
+	g.resized_w = width <= height ? size : other;
+	g.resized_h = width <= height ? other : size;
 	/* rint() in the default rounding mode: half to even, as Python's round() */
 	g.left = (int)rint((g.resized_w - c->image_w) / 2.0);
 	g.top = (int)rint((g.resized_h - c->image_h) / 2.0);
 	return g;
 }
 
-int preprocess_pixels(unsigned char *pixels, const struct image *image, const struct vit_config *c,
-	struct err *err)
+int preprocess_pixels(
+	unsigned char *pixels, const struct image *image, const struct vit_config *c, struct err *err)
 {
 	struct preprocess_geometry g = preprocess_geometry(c, image->width, image->height);
 	int rc = -1;
 
 	if ((double)g.resized_w * g.resized_h > IMAGE_MAX_PIXELS)
-		return err_set(err, "%d x %d pixels are too thin to resize to %d x %d", image->width, image->height,
-			g.resized_w, g.resized_h);
+		return err_set(err, "%d x %d pixels are too thin to resize to %d x %d", image->width,
+			image->height, g.resized_w, g.resized_h);
 	unsigned char *resized = malloc((size_t)g.resized_w * (size_t)g.resized_h * 3);
 	if (!resized)
 		return err_set(err, "no memory for %d x %d pixels", g.resized_w, g.resized_h);
-	if (!resize_u8(resized, g.resized_w, g.resized_h, image->rgb, image->width, image->height, c->interpolation,
-		    err)) {
+	if (!resize_u8(resized, g.resized_w, g.resized_h, image->rgb, image->width, image->height,
+		    c->interpolation, err)) {
 		crop_u8(pixels, c->image_w, c->image_h, resized, g.resized_w, g.resized_h, g.left, g.top);
 		rc = 0;
 	}

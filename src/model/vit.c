@@ -134,9 +134,9 @@ static void gather_patches(float *patches, const float *x, const struct vit_conf
 
 		for (int ch = 0; ch < c->channels; ch++) {
 			const float *from = x + (((size_t)(image * c->channels + ch) * (size_t)c->image_h +
-							(size_t)(cell / c->grid_w) * p) *
-							width +
-						(size_t)(cell % c->grid_w) * p);
+							 (size_t)(cell / c->grid_w) * p) *
+								width +
+							(size_t)(cell % c->grid_w) * p);
 
 			for (size_t r = 0; r < p; r++, patches += p)
 				memcpy(patches, from + r * width, p * sizeof(*patches));
@@ -162,13 +162,14 @@ static void embed(const struct vit *vit, struct vit_work *w, const float *x, int
 		t += d * c->prefix;
 		memcpy(t, patch_pos, (size_t)(grid * d) * sizeof(*t));
 		rows_add(t, p->patch.b, grid, d);
-		gemm_nt(t, d, w->patches + (size_t)i * (size_t)(grid * k), k, p->patch.w, k, grid, d, k, 1, 1);
+		gemm_nt(t, d, w->patches + (size_t)i * (size_t)(grid * k), k, p->patch.w, k, grid, d, k, 1,
+			1);
 	}
 }
 
 /* t += scale * (x w^T + b): the end of a residual branch. scratch holds rows x out. */
-static void add_branch(float *t, const float *x, const struct vit_linear *l, const float *scale, float *scratch,
-	int rows, int out, int in)
+static void add_branch(float *t, const float *x, const struct vit_linear *l, const float *scale,
+	float *scratch, int rows, int out, int in)
 {
 	if (!scale) {
 		rows_add(t, l->b, rows, out);
@@ -188,28 +189,28 @@ static void attention_branch(const struct vit *vit, struct vit_work *w, const st
 	float *qkv = mode == VIT_GRADIENT ? k->qkv : w->qkv;
 	size_t prob = (size_t)c->heads * (size_t)c->tokens * (size_t)c->tokens;
 
-	layernorm_forward(w->normed, mode ? k->rstd1 : w->rstd_scratch, mode == VIT_GRADIENT ? k->xhat1 : NULL,
-		w->tokens, b->norm1.w, b->norm1.b, rows, d, c->eps);
+	layernorm_forward(w->normed, mode ? k->rstd1 : w->rstd_scratch,
+		mode == VIT_GRADIENT ? k->xhat1 : NULL, w->tokens, b->norm1.w, b->norm1.b, rows, d, c->eps);
 	rows_fill(qkv, b->qkv.b, rows, 3 * d);
 	gemm_nt(qkv, 3 * d, w->normed, d, b->qkv.w, d, rows, 3 * d, d, 1, 1);
 	for (int i = 0; i < n; i++) {
 		size_t row = (size_t)i * (size_t)(c->tokens * d);
 
-		attention_forward(w->mixed + row, mode ? k->prob + (size_t)i * prob : w->prob, qkv + 3 * row, c->tokens,
-			c->heads, c->head_dim);
+		attention_forward(w->mixed + row, mode ? k->prob + (size_t)i * prob : w->prob, qkv + 3 * row,
+			c->tokens, c->heads, c->head_dim);
 	}
 	add_branch(w->tokens, w->mixed, &b->proj, b->ls1, w->normed, rows, d, d);
 }
 
-static void mlp_branch(const struct vit *vit, struct vit_work *w, const struct vit_block *b, struct vit_kept *k,
-	int n, enum vit_mode mode)
+static void mlp_branch(const struct vit *vit, struct vit_work *w, const struct vit_block *b,
+	struct vit_kept *k, int n, enum vit_mode mode)
 {
 	const struct vit_config *c = &vit->config;
 	int rows = n * c->tokens, d = c->width, h = c->hidden;
 	size_t count = (size_t)rows * (size_t)h;
 
-	layernorm_forward(w->normed, mode ? k->rstd2 : w->rstd_scratch, mode == VIT_GRADIENT ? k->xhat2 : NULL,
-		w->tokens, b->norm2.w, b->norm2.b, rows, d, c->eps);
+	layernorm_forward(w->normed, mode ? k->rstd2 : w->rstd_scratch,
+		mode == VIT_GRADIENT ? k->xhat2 : NULL, w->tokens, b->norm2.w, b->norm2.b, rows, d, c->eps);
 	rows_fill(w->hidden, b->fc1.b, rows, h);
 	gemm_nt(w->hidden, h, w->normed, d, b->fc1.w, d, rows, h, d, 1, 1);
 	if (mode == VIT_FORWARD)
@@ -221,15 +222,16 @@ static void mlp_branch(const struct vit *vit, struct vit_work *w, const struct v
 	add_branch(w->tokens, w->hidden, &b->fc2, b->ls2, w->normed, rows, d, h);
 }
 
-void vit_forward(const struct vit *vit, struct vit_work *w, float *logits, const float *x, int n,
-	enum vit_mode mode)
+void vit_forward(
+	const struct vit *vit, struct vit_work *w, float *logits, const float *x, int n, enum vit_mode mode)
 {
 	const struct vit_config *c = &vit->config;
 	const struct vit_weights *p = &vit->weights;
 	int d = c->width;
 
 	if (n < 1 || n > w->batch || mode > w->mode)
-		BUG("forward pass of %d images in mode %d, workspace for %d in mode %d", n, mode, w->batch, w->mode);
+		BUG("forward pass of %d images in mode %d, workspace for %d in mode %d", n, mode, w->batch,
+			w->mode);
 	embed(vit, w, x, n);
 	for (int l = 0; l < c->depth; l++) {
 		attention_branch(vit, w, &p->blocks[l], &w->blocks[l], n, mode);
@@ -237,8 +239,9 @@ void vit_forward(const struct vit *vit, struct vit_work *w, float *logits, const
 	}
 	/* only the class token is classified, so only its row is normalised */
 	for (int i = 0; i < n; i++)
-		layernorm_forward(w->pooled + (size_t)i * (size_t)d, w->rstd + i, w->xhat + (size_t)i * (size_t)d,
-			w->tokens + (size_t)i * (size_t)(c->tokens * d), p->norm.w, p->norm.b, 1, d, c->eps);
+		layernorm_forward(w->pooled + (size_t)i * (size_t)d, w->rstd + i,
+			w->xhat + (size_t)i * (size_t)d, w->tokens + (size_t)i * (size_t)(c->tokens * d),
+			p->norm.w, p->norm.b, 1, d, c->eps);
 	rows_fill(logits, p->head.b, n, c->classes);
 	gemm_nt(logits, c->classes, w->pooled, d, p->head.w, d, n, c->classes, d, 1, 1);
 	w->last_mode = mode;

@@ -9,8 +9,8 @@
 #include <string.h>
 
 /* Adds, per image, what a bias of a layer contributes: the sum of bias times its cotangent. */
-static void account_bias(struct vit_account *account, const float *g, const float *bias, int n, int rows,
-	int width)
+static void account_bias(
+	struct vit_account *account, const float *g, const float *bias, int n, int rows, int width)
 {
 	for (int i = 0; account && i < n; i++)
 		account[i].biases += rows_dot(g + (size_t)i * (size_t)(rows * width), bias, rows, width);
@@ -67,14 +67,16 @@ static void attention_branch_backward(const struct vit *vit, struct vit_work *w,
 		const float *p = k->prob + (size_t)i * prob;
 
 		if (frozen)
-			attention_backward_frozen(w->qkv + row, w->mixed + row, p, c->tokens, c->heads, c->head_dim);
+			attention_backward_frozen(
+				w->qkv + row, w->mixed + row, p, c->tokens, c->heads, c->head_dim);
 		else
-			attention_backward(w->qkv + 3 * row, w->mixed + row, k->qkv + 3 * row, p, w->prob, c->tokens,
-				c->heads, c->head_dim);
+			attention_backward(w->qkv + 3 * row, w->mixed + row, k->qkv + 3 * row, p, w->prob,
+				c->tokens, c->heads, c->head_dim);
 	}
 	if (frozen) { /* only v depends on the input: its rows of the qkv layer are the last `width` */
 		account_bias(account, w->qkv, b->qkv.b + 2 * d, n, c->tokens, d);
-		gemm_nn(w->mixed, d, w->qkv, d, b->qkv.w + (size_t)2 * (size_t)d * (size_t)d, d, rows, d, d, 1, 0);
+		gemm_nn(w->mixed, d, w->qkv, d, b->qkv.w + (size_t)2 * (size_t)d * (size_t)d, d, rows, d, d,
+			1, 0);
 	} else {
 		gemm_nn(w->mixed, d, w->qkv, 3 * d, b->qkv.w, d, rows, d, 3 * d, 1, 0);
 	}
@@ -95,8 +97,8 @@ static void head_backward(const struct vit *vit, struct vit_work *w, float *dt, 
 	account_bias(account, w->pooled, p->norm.b, n, 1, d);
 	memset(dt, 0, (size_t)n * (size_t)(c->tokens * d) * sizeof(*dt));
 	for (int i = 0; i < n; i++)
-		norm_backward(dt + (size_t)i * (size_t)(c->tokens * d), w->pooled + (size_t)i * (size_t)d, &p->norm,
-			w->xhat + (size_t)i * (size_t)d, w->rstd + i, 1, d, w->last_mode);
+		norm_backward(dt + (size_t)i * (size_t)(c->tokens * d), w->pooled + (size_t)i * (size_t)d,
+			&p->norm, w->xhat + (size_t)i * (size_t)d, w->rstd + i, 1, d, w->last_mode);
 }
 
 /* x (n, channels, H, W) from patches as rows: the adjoint (and inverse) of gathering them. */
@@ -110,8 +112,8 @@ static void scatter_patches(float *x, const float *patches, const struct vit_con
 		for (int ch = 0; ch < c->channels; ch++) {
 			float *to = x + (((size_t)(image * c->channels + ch) * (size_t)c->image_h +
 						 (size_t)(cell / c->grid_w) * p) *
-						width +
-					(size_t)(cell % c->grid_w) * p);
+							width +
+						(size_t)(cell % c->grid_w) * p);
 
 			for (size_t r = 0; r < p; r++, patches += p)
 				memcpy(to + r * width, patches, p * sizeof(*patches));
@@ -130,7 +132,8 @@ static void embed_backward(const struct vit *vit, struct vit_work *w, float *dx,
 	for (int i = 0; i < n; i++) {
 		const float *g = dt + (size_t)i * (size_t)(c->tokens * d), *patch_g = g + c->prefix * d;
 
-		gemm_nn(w->patches + (size_t)i * (size_t)(grid * k), k, patch_g, d, p->patch.w, k, grid, k, d, 1, 0);
+		gemm_nn(w->patches + (size_t)i * (size_t)(grid * k), k, patch_g, d, p->patch.w, k, grid, k, d,
+			1, 0);
 		if (!account)
 			continue;
 		account[i].class_token += rows_dot(g, p->cls_token, 1, d);
@@ -140,11 +143,12 @@ static void embed_backward(const struct vit *vit, struct vit_work *w, float *dx,
 	}
 	scatter_patches(dx, w->patches, c, n);
 	for (int i = 0; account && i < n; i++)
-		account[i].pixels += rows_dot(dx + (size_t)i * pixels, x + (size_t)i * pixels, 1, (int)pixels);
+		account[i].pixels +=
+			rows_dot(dx + (size_t)i * pixels, x + (size_t)i * pixels, 1, (int)pixels);
 }
 
-void vit_backward(const struct vit *vit, struct vit_work *w, float *dx, const float *cotangent, const float *x,
-	struct vit_account *account)
+void vit_backward(const struct vit *vit, struct vit_work *w, float *dx, const float *cotangent,
+	const float *x, struct vit_account *account)
 {
 	float *dt = w->tokens;
 

@@ -12,16 +12,23 @@ static const struct family {
 	int width, heads;
 	float eps;
 } families[] = {
-	{"vit_tiny_patch", 192, 3, 1e-6f},   {"vit_small_patch", 384, 6, 1e-6f},
-	{"vit_base_patch", 768, 12, 1e-6f},  {"vit_large_patch", 1024, 16, 1e-6f},
-	{"vit_huge_patch", 1280, 16, 1e-6f}, {"deit_tiny_patch", 192, 3, 1e-6f},
-	{"deit_small_patch", 384, 6, 1e-6f}, {"deit_base_patch", 768, 12, 1e-6f},
-	{"deit3_small_patch", 384, 6, 1e-6f}, {"deit3_medium_patch", 512, 8, 1e-6f},
-	{"deit3_base_patch", 768, 12, 1e-6f}, {"deit3_large_patch", 1024, 16, 1e-6f},
+	{"vit_tiny_patch", 192, 3, 1e-6f},
+	{"vit_small_patch", 384, 6, 1e-6f},
+	{"vit_base_patch", 768, 12, 1e-6f},
+	{"vit_large_patch", 1024, 16, 1e-6f},
+	{"vit_huge_patch", 1280, 16, 1e-6f},
+	{"deit_tiny_patch", 192, 3, 1e-6f},
+	{"deit_small_patch", 384, 6, 1e-6f},
+	{"deit_base_patch", 768, 12, 1e-6f},
+	{"deit3_small_patch", 384, 6, 1e-6f},
+	{"deit3_medium_patch", 512, 8, 1e-6f},
+	{"deit3_base_patch", 768, 12, 1e-6f},
+	{"deit3_large_patch", 1024, 16, 1e-6f},
 	{"deit3_huge_patch", 1280, 16, 1e-6f},
 };
 
-/* Arguments of a timm model that tensors and the fields below already answer for. Any other may change the arithmetic. */
+/* Arguments of a timm model that tensors and the fields below already answer for. Any other may change the
+ * arithmetic. */
 static const char *const known_arguments[] = {"img_size", "patch_size", "embed_dim", "depth", "num_heads",
 	"mlp_ratio", "num_classes", "in_chans", "global_pool", "init_values", "no_embed_class"};
 
@@ -61,10 +68,14 @@ static int infer_shapes(struct vit_config *c, const struct safetensors *st, stru
 		"blocks.0.attn.qkv.weight", "blocks.0.mlp.fc1.weight", "norm.weight", "head.weight"};
 	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
 		if (!safetensors_find(st, needed[i]))
-			return err_set(err, "%s: tensor %s is missing: not a timm Vision Transformer that classifies by its class token",
+			return err_set(err,
+				"%s: tensor %s is missing: not a timm Vision Transformer that classifies by "
+				"its class token",
 				st->path, needed[i]);
 	if (c->width < 1 || c->channels != 3 || c->patch < 1 || c->hidden < 1 || c->classes < 1)
-		return err_set(err, "%s: tensor patch_embed.proj.weight, fc1 or head: expected non-empty shapes for 3 channels",
+		return err_set(err,
+			"%s: tensor patch_embed.proj.weight, fc1 or head: expected non-empty shapes for 3 "
+			"channels",
 			st->path);
 	return 0;
 }
@@ -76,16 +87,18 @@ static int derive(struct vit_config *c, const struct safetensors *st, struct err
 
 	if (c->heads < 1 || c->width % c->heads)
 		return err_set(err, "%s: %d heads do not divide the width %d", st->path, c->heads, c->width);
-	if (c->patch < 1 || c->image_h < 1 || c->image_w < 1 || c->image_h % c->patch || c->image_w % c->patch)
-		return err_set(err, "%s: image of %d x %d pixels is not a whole number of patches of %d", st->path,
-			c->image_h, c->image_w, c->patch);
+	if (c->patch < 1 || c->image_h < 1 || c->image_w < 1 || c->image_h % c->patch ||
+		c->image_w % c->patch)
+		return err_set(err, "%s: image of %d x %d pixels is not a whole number of patches of %d",
+			st->path, c->image_h, c->image_w, c->patch);
 	c->head_dim = c->width / c->heads;
 	c->grid_h = c->image_h / c->patch;
 	c->grid_w = c->image_w / c->patch;
 	c->tokens = c->prefix + c->grid_h * c->grid_w;
 	c->no_embed_class = rows == c->grid_h * c->grid_w;
 	if (!c->no_embed_class && rows != c->tokens)
-		return err_set(err, "%s: tensor pos_embed has %d rows, expected %d or %d for a grid of %d x %d", st->path,
+		return err_set(err,
+			"%s: tensor pos_embed has %d rows, expected %d or %d for a grid of %d x %d", st->path,
 			rows, c->tokens - c->prefix, c->tokens, c->grid_h, c->grid_w);
 	return 0;
 }
@@ -105,21 +118,24 @@ static int read_triple(float out[3], const json_t *cfg, const char *key, const c
 	return 0;
 }
 
-static int read_input_size(struct vit_config *c, const json_t *cfg, const json_t *args, const char *path,
-	struct err *err)
+static int read_input_size(
+	struct vit_config *c, const json_t *cfg, const json_t *args, const char *path, struct err *err)
 {
 	const json_t *size = json_object_get(cfg, "input_size"), *img = json_object_get(args, "img_size");
-	json_int_t h = json_integer_value(json_array_get(size, 1)), w = json_integer_value(json_array_get(size, 2));
+	json_int_t h = json_integer_value(json_array_get(size, 1)),
+		   w = json_integer_value(json_array_get(size, 2));
 
 	if (json_array_size(size) != 3 || h < 1 || w < 1 || h > 65536 || w > 65536)
 		return err_set(err, "%s: input_size: expected [3, height, width]", path);
 	if (json_integer_value(json_array_get(size, 0)) != c->channels)
-		return err_set(err, "%s: input_size: expected %d channels as in patch_embed.proj.weight", path, c->channels);
+		return err_set(err, "%s: input_size: expected %d channels as in patch_embed.proj.weight",
+			path, c->channels);
 	if (h != w)
-		return err_set(err, "%s: input_size: %lld x %lld is not square, which is not supported", path, (long long)h,
-			(long long)w);
+		return err_set(err, "%s: input_size: %lld x %lld is not square, which is not supported", path,
+			(long long)h, (long long)w);
 	if (img && json_integer_value(img) != h)
-		return err_set(err, "%s: input_size %lld disagrees with model_args.img_size", path, (long long)h);
+		return err_set(
+			err, "%s: input_size %lld disagrees with model_args.img_size", path, (long long)h);
 	c->image_h = (int)h;
 	c->image_w = (int)w;
 	return 0;
@@ -151,21 +167,23 @@ static int check_integer(const json_t *object, const char *key, int have, const 
 	const json_t *v = json_object_get(object, key);
 
 	if (v && !json_is_null(v) && json_integer_value(v) != have)
-		return err_set(err, "%s: %s is %lld, but the tensors say %d", path, key, (long long)json_integer_value(v),
-			have);
+		return err_set(err, "%s: %s is %lld, but the tensors say %d", path, key,
+			(long long)json_integer_value(v), have);
 	return 0;
 }
 
-static int read_network(struct vit_config *c, const json_t *root, const json_t *args, const char *path,
-	struct err *err)
+static int read_network(
+	struct vit_config *c, const json_t *root, const json_t *args, const char *path, struct err *err)
 {
 	const struct family *f = find_family(c->architecture);
-	const json_t *heads = json_object_get(args, "num_heads"), *pool = json_object_get(root, "global_pool");
+	const json_t *heads = json_object_get(args, "num_heads"),
+		     *pool = json_object_get(root, "global_pool");
 	const char *key;
 	json_t *value;
 
 	if (!f)
-		return err_set(err, "%s: architecture \"%s\" is not supported: expected vit_*, deit_* or deit3_*", path,
+		return err_set(err,
+			"%s: architecture \"%s\" is not supported: expected vit_*, deit_* or deit3_*", path,
 			c->architecture);
 	json_object_foreach((json_t *)(uintptr_t)args, key, value)
 	{
@@ -181,8 +199,13 @@ static int read_network(struct vit_config *c, const json_t *root, const json_t *
 	if (pool && (!json_is_string(pool) || strcmp(json_string_value(pool), "token")))
 		return err_set(err, "%s: global_pool: only \"token\" is supported", path);
 	if (!heads && c->width != f->width)
-		return err_set(err, "%s: %s has width %d, but the tensors say %d; give model_args.num_heads", path,
-			c->architecture, f->width, c->width);
+		return err_set(err, "%s: %s has width %d, but the tensors say %d; give model_args.num_heads",
+			path, c->architecture, f->width, c->width);
+	if (heads && (json_integer_value(heads) < 1 || json_integer_value(heads) > c->width))
+		return err_set(
+			err, "%s: model_args.num_heads: expected an integer from 1 to %d", path, c->width);
+	if (args && !json_is_object(args))
+		return err_set(err, "%s: model_args: expected an object", path);
 	c->heads = heads ? (int)json_integer_value(heads) : f->heads;
 	c->eps = f->eps;
 	if (check_integer(root, "num_classes", c->classes, path, err) ||
@@ -204,7 +227,8 @@ int vit_config_read(struct vit_config *c, const char *dir, const struct safetens
 	json_t *root = json_read_file(path, err);
 	if (!root)
 		return -1;
-	const json_t *cfg = json_object_get(root, "pretrained_cfg"), *args = json_object_get(root, "model_args");
+	const json_t *cfg = json_object_get(root, "pretrained_cfg"),
+		     *args = json_object_get(root, "model_args");
 	const char *architecture = json_string_value(json_object_get(root, "architecture"));
 	int rc = -1;
 
@@ -223,8 +247,13 @@ int vit_config_read(struct vit_config *c, const char *dir, const struct safetens
 int vit_config_infer(struct vit_config *c, int heads, float eps, int image_h, int image_w,
 	const struct safetensors *st, struct err *err)
 {
-	*c = (struct vit_config){.heads = heads, .eps = eps, .image_h = image_h, .image_w = image_w,
-		.crop_pct = 1, .interpolation = RESIZE_BICUBIC, .std = {1, 1, 1}};
+	*c = (struct vit_config){.heads = heads,
+		.eps = eps,
+		.image_h = image_h,
+		.image_w = image_w,
+		.crop_pct = 1,
+		.interpolation = RESIZE_BICUBIC,
+		.std = {1, 1, 1}};
 	snprintf(c->architecture, sizeof(c->architecture), "vit (recorded weights)");
 	if (infer_shapes(c, st, err))
 		return -1;

@@ -7,14 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One pass over all the tensors that a configuration asks for. Run twice: once to measure what must be widened. */
+/* One pass over all the tensors that a configuration asks for. Run twice: once to measure what must be
+ * widened. */
 struct reader {
 	const struct safetensors *st;
-	bool *used;      /* per tensor of st */
-	float *widened;  /* NULL in the measuring pass */
-	size_t at;       /* floats widened so far */
+	bool *used;     /* per tensor of st */
+	float *widened; /* NULL in the measuring pass */
+	size_t at;      /* floats widened so far */
 	struct err *err;
-	int failed;      /* the first error is kept */
+	int failed; /* the first error is kept */
 };
 
 static bool shape_is(const struct tensor *t, int ndim, const int64_t *shape)
@@ -35,8 +36,8 @@ static const float *take(struct reader *r, const char *prefix, const char *name,
 		shape.shape[shape.ndim++] = want[i];
 	const struct tensor *t = safetensors_find(r->st, full);
 	if (!t) {
-		r->failed = err_set(r->err, "%s: tensor %s is missing, expected with shape %s", r->st->path, full,
-			tensor_shape_text(expected, &shape));
+		r->failed = err_set(r->err, "%s: tensor %s is missing, expected with shape %s", r->st->path,
+			full, tensor_shape_text(expected, &shape));
 		return NULL;
 	}
 	if (!shape_is(t, shape.ndim, shape.shape)) {
@@ -45,8 +46,8 @@ static const float *take(struct reader *r, const char *prefix, const char *name,
 		return NULL;
 	}
 	if (t->dtype == DTYPE_OTHER) {
-		r->failed = err_set(r->err, "%s: tensor %s has dtype %s, expected F32, F16 or BF16", r->st->path, full,
-			t->dtype_name);
+		r->failed = err_set(r->err, "%s: tensor %s has dtype %s, expected F32, F16 or BF16",
+			r->st->path, full, t->dtype_name);
 		return NULL;
 	}
 	r->used[t - r->st->tensors] = true;
@@ -59,7 +60,8 @@ static const float *take(struct reader *r, const char *prefix, const char *name,
 	return out;
 }
 
-static struct vit_linear linear(struct reader *r, const char *prefix, const char *name, int64_t out, int64_t in)
+static struct vit_linear linear(
+	struct reader *r, const char *prefix, const char *name, int64_t out, int64_t in)
 {
 	char weight[96], bias[96];
 	struct vit_linear l;
@@ -100,8 +102,8 @@ static void read_all(struct vit_weights *w, const struct vit_config *c, struct r
 	w->head = linear(r, "", "head", c->classes, d);
 }
 
-int vit_weights_init(struct vit_weights *w, const struct vit_config *c, const struct safetensors *st,
-	struct err *err)
+int vit_weights_init(
+	struct vit_weights *w, const struct vit_config *c, const struct safetensors *st, struct err *err)
 {
 	struct reader r = {.st = st, .used = x_calloc((size_t)st->count, sizeof(bool)), .err = err};
 
@@ -109,7 +111,8 @@ int vit_weights_init(struct vit_weights *w, const struct vit_config *c, const st
 	read_all(w, c, &r);
 	for (int i = 0; i < st->count && !r.failed; i++)
 		if (!r.used[i])
-			r.failed = err_set(err, "%s: tensor %s: this kind of network is not supported (no %s has it)",
+			r.failed = err_set(err,
+				"%s: tensor %s: this kind of network is not supported (no %s has it)",
 				st->path, st->tensors[i].name, c->architecture);
 	if (!r.failed && r.at) {
 		w->widened_bytes = r.at * sizeof(float);

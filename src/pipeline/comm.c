@@ -95,7 +95,7 @@ void board_read(struct board *b, double *values)
 	MPI_Win *window = b->window;
 
 	/* an atomic read: MPI_NO_OP leaves the slots as they are */
-	MPI_Get_accumulate(NULL, 0, MPI_DOUBLE, values, b->slots, MPI_DOUBLE, 0, 0, b->slots, MPI_DOUBLE, MPI_NO_OP,
-		*window);
+	MPI_Get_accumulate(NULL, 0, MPI_DOUBLE, values, b->slots, MPI_DOUBLE, 0, 0, b->slots, MPI_DOUBLE,
+		MPI_NO_OP, *window);
 	MPI_Win_flush(0, *window);
 }

@@ -10,39 +10,6 @@
 
 #define AT(field) offsetof(struct config, field)
 
-static const struct option_row run_options[] = {
-	{"output", OPT_PATH, AT(run.output), NULL, 0, 0, NULL, "results file (HDF5)"},
-	{"seed", OPT_U64, AT(run.seed), "0", 0, 0, NULL, "of everything random; a result is a function of it"},
-	OPTION_END};
-static const struct option_row model_options[] = {
-	{"path", OPT_PATH, AT(model.path), NULL, 0, 0, NULL, "checkpoint folder: config.json and model.safetensors, as timm publishes them"},
-	OPTION_END};
-static const struct option_row data_options[] = {
-	{"path", OPT_PATH, AT(data.path), NULL, 0, 0, NULL, "folder of class folders, or a list file of lines `path label`"},
-	{"classes", OPT_PATH, AT(data.classes), "", 0, 0, NULL,
-		"file of class folder names, one a line, in index order; default: sorted position of the folder"},
-	{"target", OPT_STRING, AT(data.target), "label", 0, 0, NULL, "class to explain: label, prediction, or an index"},
-	{"limit", OPT_INT, AT(data.limit), "0", 0, 2147483647, NULL, "only the first images (0: all)"}, OPTION_END};
-static const struct option_row engine_options[] = {
-	{"batch", OPT_AUTO, AT(engine.batch), "auto", 1, 1024, NULL,
-		"images per pass; the last bits of results depend on it; auto depends on the model alone"},
-	{"threads", OPT_INT, AT(engine.threads), "1", 1, 1024, NULL, "BLAS threads per rank; one rank per core is faster"},
-	OPTION_END};
-static const struct option_row store_options[] = {
-	{"maps", OPT_CHOICE, AT(store.maps), "float16", 0, 0, "none|float16|float32",
-		"type of the stored maps (largest magnitude 1, beside a float64 scale)"},
-	{"raw", OPT_BOOL, AT(store.raw), "false", 0, 0, NULL, "also the raw signed maps before post-processing, float32"},
-	OPTION_END};
-
-const struct config_section config_sections[] = {
-	{"run", "the run itself", run_options},
-	{"model", "what is explained", model_options},
-	{"data", "the images", data_options},
-	{"engine", "how passes are computed", engine_options},
-	{"store", "what is kept", store_options},
-	{NULL, NULL, NULL},
-};
-
 /* ---- names in messages ---- */
 
 struct where {
@@ -55,7 +22,7 @@ static int error_at(struct err *err, struct where w, const char *key)
 {
 	if (w.doc)
 		return err_prefix(err, "%s:%d: %s", w.doc->name, yaml_line(w.doc, w.node), key);
-	return err_prefix(err, "--set %s", w.override ? w.override : "");
+	return err_prefix(err, "--set %.100s", w.override ? w.override : "");
 }
 
 /* Remembers the nearest of the names offered to it. */
@@ -76,10 +43,12 @@ static void offer(struct nearest *n, const char *name)
 
 static int unknown(struct err *err, const char *what, const struct nearest *n)
 {
-	return err_set(err, "unknown %s \"%.60s\"; the nearest known is \"%s\"", what, n->wanted, n->best ? n->best : "none");
+	return err_set(err, "unknown %s \"%.60s\"; the nearest known is \"%s\"", what, n->wanted,
+		n->best ? n->best : "none");
 }
 
-static int unknown_option(struct err *err, const struct option_row *table, const char *name, const char *const *more)
+static int unknown_option(
+	struct err *err, const struct option_row *table, const char *name, const char *const *more)
 {
 	struct nearest n = {.wanted = name};
 
@@ -92,9 +61,54 @@ static int unknown_option(struct err *err, const struct option_row *table, const
 
 /* ---- values ---- */
 
-/* Sets a key; a relative path is put behind `base`. */
-static int set_value(void *object, const struct option_row *o, const char *text, const char *base, struct err *err)
+/* The configuration is kept as YAML, which is UTF-8. */
+static int is_utf8(const char *text)
 {
+	const unsigned char *s = (const unsigned char *)text;
+
+	while (*s) {
+		int more = *s < 0x80                 ? 0
+			   : *s >= 0xc2 && *s < 0xe0 ? 1
+			   : *s >= 0xe0 && *s < 0xf0 ? 2
+			   : *s >= 0xf0 && *s < 0xf5 ? 3
+						     : -1;
+
+		if (more < 0)
+			return 0;
+		for (s++; more > 0; more--, s++)
+			if ((*s & 0xc0) != 0x80)
+				return 0;
+	}
+	return 1;
+}
+
+static int set_target(struct config *c, const char *text, struct err *err)
+{
+	long index;
+
+	if (!strcmp(text, "label"))
+		c->target = TARGET_LABEL;
+	else if (!strcmp(text, "prediction"))
+		c->target = TARGET_PREDICTION;
+	else if (num_parse_long(&index, text) && index >= 0 && index < 1 << 24) {
+		c->target = TARGET_INDEX;
+		c->target_index = (int)index;
+	} else
+		return err_set(
+			err, "target: expected label, prediction or a class index, got \"%.60s\"", text);
+	return 0;
+}
+
+/* Sets a key; a relative path is put behind `base`. */
+static int set_value(struct config *object, const struct option_row *o, const char *text, const char *base,
+	struct err *err)
+{
+	if (!o->standard && !*text)
+		return err_set(err, "%s: expected a value", o->name);
+	if (o->offset == AT(data.target) && set_target(object, text, err))
+		return -1;
+	if (o->type == OPT_PATH && !is_utf8(text))
+		return err_set(err, "%s: expected UTF-8 text", o->name);
 	if (o->type != OPT_PATH || !*text || *text == '/')
 		return option_set(object, o, text, err);
 	char *full = x_asprintf("%s/%s", base, text);
@@ -108,9 +122,9 @@ static int name_is_good(const char *name)
 	size_t n = strlen(name);
 
 	for (size_t i = 0; i < n; i++)
-		if (!isalnum((unsigned char)name[i]) && !strchr("_-.", name[i]))
+		if (!isalnum((unsigned char)name[i]) && !strchr("_-", name[i]))
 			return 0;
-	return n > 0 && n < CONFIG_NAME && name[0] != '.' && strcmp(name, "map") && strcmp(name, "raw") &&
+	return n > 0 && n < CONFIG_NAME && strcmp(name, "map") && strcmp(name, "raw") &&
 	       strcmp(name, "scale") && strcmp(name, "mc_error");
 }
 
@@ -161,12 +175,15 @@ static int apply_preset(struct entry e, const char *name, struct err *err)
 
 static int set_entry_key(struct entry e, const char *key, const char *text, struct err *err)
 {
-	static const char *const method_extra[] = {"name", NULL}, *const metric_extra[] = {"name", "preset", NULL};
+	static const char *const method_extra[] = {"name", NULL}, *const metric_extra[] = {
+									  "name", "preset", NULL};
 	const struct option_row *o = option_find(e.options, key);
 
 	if (!strcmp(key, "name")) {
 		if (!name_is_good(text))
-			return err_set(err, "name: expected letters, digits, _ - . (less than %d; not map, raw, scale, mc_error), got \"%.80s\"",
+			return err_set(err,
+				"name: expected letters, digits, _ - (less than %d; not map, raw, scale, "
+				"mc_error), got \"%.80s\"",
 				CONFIG_NAME, text);
 		snprintf(e.name, CONFIG_NAME, "%s", text);
 		return 0;
@@ -178,11 +195,13 @@ static int set_entry_key(struct entry e, const char *key, const char *text, stru
 	return option_set(e.params, o, text, err);
 }
 
-static int scalar_or_error(const struct yaml_doc *d, int node, const char **text, struct err *err)
+/* `what`: the key whose value the node is, for the message. */
+static int scalar_or_error(
+	const struct yaml_doc *d, int node, const char *what, const char **text, struct err *err)
 {
 	*text = "";
 	if (yaml_node_kind(d, node) == YAML_LIST || yaml_node_kind(d, node) == YAML_MAP)
-		return err_set(err, "expected a single value");
+		return err_set(err, "%s: expected a single value, got a list or a map", what);
 	*text = yaml_text(d, node);
 	return 0;
 }
@@ -223,14 +242,16 @@ static int read_entry_map(struct parse *p, struct entry e, int map, const char *
 		int key = yaml_key(p->doc, map, i), value = yaml_value(p->doc, map, i);
 
 		if (yaml_node_kind(p->doc, key) == YAML_SCALAR && !strcmp(yaml_text(p->doc, key), "preset"))
-			if (scalar_or_error(p->doc, value, &text, p->err) || apply_preset(e, text, p->err))
+			if (scalar_or_error(p->doc, value, "preset", &text, p->err) ||
+				apply_preset(e, text, p->err))
 				return error_at(p->err, (struct where){p->doc, value, NULL}, "preset");
 	}
 	for (int i = 0; i < n; i++) {
 		int key = yaml_key(p->doc, map, i), value = yaml_value(p->doc, map, i);
 		const char *name = "";
 
-		if (scalar_or_error(p->doc, key, &name, p->err) || scalar_or_error(p->doc, value, &text, p->err) ||
+		if (scalar_or_error(p->doc, key, "key", &name, p->err) ||
+			scalar_or_error(p->doc, value, name, &text, p->err) ||
 			set_entry_key(e, name, text, p->err))
 			return error_at(p->err, (struct where){p->doc, key, NULL}, e.name);
 		for (int j = 0; j < i; j++)
@@ -320,7 +341,8 @@ static int add_metric(struct parse *p, const char *kind, int map)
 }
 
 /* `- kind`, or `- kind: {key: value}`. The adder returns -2 for an error that already says where. */
-static int read_list(struct parse *p, const char *list, int node, int (*add)(struct parse *, const char *, int))
+static int read_list(
+	struct parse *p, const char *list, int node, int (*add)(struct parse *, const char *, int))
 {
 	if (yaml_node_kind(p->doc, node) != YAML_LIST) {
 		err_set(p->err, "expected a list");
@@ -341,7 +363,8 @@ static int read_list(struct parse *p, const char *list, int node, int (*add)(str
 				map = 0;
 		}
 		if (!*name || (map && yaml_node_kind(p->doc, map) != YAML_MAP))
-			err_set(p->err, "expected \"- name\" or \"- name: {key: value}\" (mind the indentation)");
+			err_set(p->err,
+				"expected \"- name\" or \"- name: {key: value}\" (mind the indentation)");
 		else if (i >= CONFIG_MAX_ENTRIES)
 			err_set(p->err, "more than %d entries", CONFIG_MAX_ENTRIES);
 		else
@@ -367,7 +390,8 @@ static int read_section(struct parse *p, const struct config_section *s, int map
 		const struct option_row *o = NULL;
 		const char *name = "", *text = "";
 
-		rc = scalar_or_error(p->doc, key, &name, p->err) || scalar_or_error(p->doc, value, &text, p->err);
+		rc = scalar_or_error(p->doc, key, "key", &name, p->err) ||
+		     scalar_or_error(p->doc, value, name, &text, p->err);
 		if (!rc && !(o = option_find(s->options, name)))
 			rc = unknown_option(p->err, s->options, name, NULL);
 		if (!rc && o && given[o - s->options])
@@ -433,7 +457,8 @@ static int find_sections(struct parse *p, int *nodes, int *methods, int *metrics
 				err_set(p->err, "given twice");
 			else
 				unknown(p->err, "section", &near);
-			return error_at(p->err, (struct where){p->doc, key, NULL}, *name ? name : "top level");
+			return error_at(
+				p->err, (struct where){p->doc, key, NULL}, *name ? name : "top level");
 		}
 		*slot = yaml_value(p->doc, root, i);
 	}
@@ -441,23 +466,6 @@ static int find_sections(struct parse *p, int *nodes, int *methods, int *metrics
 }
 
 /* ---- what concerns several keys ---- */
-
-static int finish_target(struct config *c, struct err *err)
-{
-	long index;
-
-	if (!strcmp(c->data.target, "label"))
-		c->target = TARGET_LABEL;
-	else if (!strcmp(c->data.target, "prediction"))
-		c->target = TARGET_PREDICTION;
-	else if (num_parse_long(&index, c->data.target) && index >= 0 && index < 1 << 24) {
-		c->target = TARGET_INDEX;
-		c->target_index = (int)index;
-	} else
-		return err_set(err, "%s: data.target: expected label, prediction or a class index, got \"%.60s\"", c->file,
-			c->data.target);
-	return 0;
-}
 
 static int finish(struct parse *p)
 {
@@ -468,18 +476,22 @@ static int finish(struct parse *p)
 	for (int i = 0; i < c->methods_count; i++)
 		for (int j = 0; j < i; j++)
 			if (!strcmp(c->methods[i].name, c->methods[j].name))
-				return err_set(p->err, "%s: methods: two are called \"%s\"; tell them apart with `name:`", c->file,
-					c->methods[i].name);
+				return err_set(p->err,
+					"%s: methods: two are called \"%s\"; tell them apart with `name:`",
+					c->file, c->methods[i].name);
 	for (int i = 0; i < c->metrics_count; i++)
 		for (int j = 0; j < i; j++)
 			if (!strcmp(c->metrics[i].name, c->metrics[j].name))
-				return err_set(p->err, "%s: metrics: two are called \"%s\"; tell them apart with `name:`", c->file,
-					c->metrics[i].name);
+				return err_set(p->err,
+					"%s: metrics: two are called \"%s\"; tell them apart with `name:`",
+					c->file, c->metrics[i].name);
 	for (int i = 0; i < p->overrides_count; i++)
 		if (!p->used[i])
-			return err_set(p->err, "--set %s: expected section.key=value or methods.<name>.<key>=value with a section and name of %s",
+			return err_set(p->err,
+				"--set %.100s: expected section.key=value or methods.<name>.<key>=value with "
+				"a section and name of %s",
 				p->overrides[i], c->file);
-	return finish_target(c, p->err);
+	return 0;
 }
 
 static int parse_all(struct parse *p)
@@ -499,11 +511,13 @@ static int parse_all(struct parse *p)
 			return -1;
 		for (const struct option_row *o = section->options; o->name; o++)
 			if (!o->standard && !given[o - section->options])
-				return err_set(p->err, "%s: %s.%s is missing: %s", p->c->file, section->name, o->name, o->help);
+				return err_set(p->err, "%s: %s.%s is missing: %s", p->c->file, section->name,
+					o->name, o->help);
 	}
 	if (methods && read_list(p, "methods", methods, add_method))
 		return -1;
-	if (metrics && yaml_node_kind(p->doc, metrics) != YAML_EMPTY && read_list(p, "metrics", metrics, add_metric))
+	if (metrics && yaml_node_kind(p->doc, metrics) != YAML_EMPTY &&
+		read_list(p, "metrics", metrics, add_metric))
 		return -1;
 	return finish(p);
 }
@@ -521,11 +535,12 @@ static char *folder_of(const char *file)
 	return full;
 }
 
-int config_parse(struct config *c, const char *text, size_t size, const char *file, const char *const *overrides,
-	int overrides_count, struct err *err)
+int config_parse(struct config *c, const char *text, size_t size, const char *file,
+	const char *const *overrides, int overrides_count, struct err *err)
 {
 	struct yaml_doc doc;
-	struct parse p = {.c = c, .doc = &doc, .overrides = overrides, .overrides_count = overrides_count, .err = err};
+	struct parse p = {
+		.c = c, .doc = &doc, .overrides = overrides, .overrides_count = overrides_count, .err = err};
 
 	*c = (struct config){0};
 	snprintf(c->file, sizeof(c->file), "%s", file);

@@ -4,14 +4,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* YAML needs quotes around text that could be read as something else. */
+/* Double-quoted YAML that reads back to the same text: what libyaml folds as a line break or refuses (control
+ * characters, U+0085, U+2028, U+2029, U+FEFF) is escaped. */
 static void put_text(FILE *out, const char *text)
 {
+	static const struct {
+		const char *bytes, *escape;
+	} special[] = {{"\xe2\x80\xa8", "\\u2028"}, {"\xe2\x80\xa9", "\\u2029"}, {"\xef\xbb\xbf", "\\ufeff"}};
+
 	fputc('"', out);
 	for (; *text; text++) {
-		unsigned char u = (unsigned char)*text;
+		unsigned char u = (unsigned char)*text, next = (unsigned char)text[1];
+		size_t k = 0;
 
-		if (u == '"' || u == '\\')
+		while (k < 3 && strncmp(text, special[k].bytes, 3) != 0)
+			k++;
+		if (k < 3) {
+			fputs(special[k].escape, out);
+			text += 2;
+		} else if (u == 0xc2 && next >= 0x80 && next < 0xa0) { /* U+0080 to U+009F */
+			fprintf(out, "\\x%02x", next);
+			text++;
+		} else if (u == '"' || u == '\\')
 			fprintf(out, "\\%c", u);
 		else if (u < 32 || u == 127)
 			fprintf(out, "\\x%02x", u);
@@ -34,12 +48,14 @@ static void put_row(FILE *out, int indent, const void *object, const struct opti
 	fputc('\n', out);
 }
 
-static void put_entry(FILE *out, const char *kind, const char *name, const void *params,
+static void put_entry(FILE *out, const char *kind, const char *name, const char *preset, const void *params,
 	const struct option_row *options)
 {
 	fprintf(out, "  - %s:\n      name: ", kind);
 	put_text(out, name);
 	fputc('\n', out);
+	if (*preset)
+		fprintf(out, "      preset: %s\n", preset);
 	for (const struct option_row *o = options; o->name; o++)
 		put_row(out, 6, params, o);
 }
@@ -58,12 +74,12 @@ char *config_format(const struct config *c, int portable)
 	}
 	fprintf(out, "methods:\n");
 	for (int i = 0; i < c->methods_count; i++)
-		put_entry(out, c->methods[i].ops->name, c->methods[i].name, c->methods[i].params,
+		put_entry(out, c->methods[i].ops->name, c->methods[i].name, "", c->methods[i].params,
 			c->methods[i].ops->options);
 	fprintf(out, c->metrics_count ? "metrics:\n" : "metrics: []\n");
 	for (int i = 0; i < c->metrics_count; i++)
-		put_entry(out, c->metrics[i].ops->name, c->metrics[i].name, c->metrics[i].params,
-			c->metrics[i].ops->options);
+		put_entry(out, c->metrics[i].ops->name, c->metrics[i].name, c->metrics[i].preset,
+			c->metrics[i].params, c->metrics[i].ops->options);
 	fclose(out);
 	return text;
 }
@@ -87,7 +103,9 @@ void config_help(FILE *out)
 		fprintf(out, "\n  %s: %s\n", s->name, s->help);
 		help_rows(out, s->options);
 	}
-	fputs("\n  methods: a list; each item `- method` or `- method: {key: value}`; `name:` tells two of a kind apart\n", out);
+	fputs("\n  methods: a list; each item `- method` or `- method: {key: value}`; `name:` tells two of a "
+	      "kind apart\n",
+		out);
 	for (int i = 0; method_registry[i]; i++) {
 		fprintf(out, "\n    %s: %s\n", method_registry[i]->name, method_registry[i]->help);
 		help_rows(out, method_registry[i]->options);
@@ -114,7 +132,8 @@ static void reference_rows(FILE *out, const struct option_row *options)
 		for (const char *s = expected; *s; s++)
 			fputs(*s == '|' ? ", " : (char[]){*s, 0}, out);
 		fprintf(out, " | %s%s%s | %s |\n", o->standard && *o->standard ? "`" : "",
-			o->standard ? o->standard : "(required)", o->standard && *o->standard ? "`" : "", o->help);
+			o->standard ? o->standard : "(required)", o->standard && *o->standard ? "`" : "",
+			o->help);
 	}
 	fputc('\n', out);
 }
@@ -126,7 +145,8 @@ void config_reference(FILE *out)
 		reference_rows(out, s->options);
 	}
 	for (int i = 0; method_registry[i]; i++) {
-		fprintf(out, "### method `%s`\n\n%s.\n\n", method_registry[i]->name, method_registry[i]->help);
+		fprintf(out, "### method `%s`\n\n%s.\n\n", method_registry[i]->name,
+			method_registry[i]->help);
 		reference_rows(out, method_registry[i]->options);
 	}
 	for (int i = 0; metric_registry[i]; i++) {

@@ -105,35 +105,46 @@ static void free_names(struct names *n)
 	free(n->name);
 }
 
-/* The non-empty lines of a file, first word each. */
-static int read_names(struct names *names, const char *path, struct err *err)
-{
-	FILE *f = fopen(path, "r");
-	char *line = NULL;
-	size_t room = 0;
-
-	*names = (struct names){0};
-	if (!f)
-		return err_set(err, "%s: cannot open: %s", path, strerror(errno));
-	while (getline(&line, &room, f) > 0) {
-		size_t n = strcspn(line, " \t\r\n");
-
-		if (!n)
-			continue;
-		names->name = x_realloc(names->name, (size_t)(names->count + 1) * sizeof(char *));
-		names->name[names->count++] = strndup(line, n);
-	}
-	free(line);
-	fclose(f);
-	return names->count ? 0 : err_set(err, "%s: expected class names, one a line", path);
-}
-
 static int index_of(const struct names *n, const char *name)
 {
 	for (int i = 0; i < n->count; i++)
 		if (!strcmp(n->name[i], name))
 			return i;
 	return -1;
+}
+
+/* The first word of every line. A line without one would shift the index of all that follow: only the end of
+ * the file may have such lines. */
+static int read_names(struct names *names, const char *path, struct err *err)
+{
+	FILE *f = fopen(path, "r");
+	char *line = NULL;
+	size_t room = 0;
+	int blank = 0, rc = 0;
+
+	*names = (struct names){0};
+	if (!f)
+		return err_set(err, "%s: cannot open: %s", path, strerror(errno));
+	for (int number = 1; getline(&line, &room, f) > 0 && !rc; number++) {
+		char *word = line + strspn(line, " \t\r\n");
+
+		word[strcspn(word, " \t\r\n")] = 0;
+		if (!*word) {
+			blank = blank ? blank : number;
+			continue;
+		}
+		if (blank)
+			rc = err_set(err, "%s:%d: expected a class name, found an empty line", path, blank);
+		else if (index_of(names, word) >= 0)
+			rc = err_set(err, "%s:%d: class \"%s\" is there twice", path, number, word);
+		names->name = x_realloc(names->name, (size_t)(names->count + 1) * sizeof(char *));
+		names->name[names->count++] = x_strdup(word);
+	}
+	free(line);
+	fclose(f);
+	if (rc)
+		free_names(names);
+	return rc || names->count ? rc : err_set(err, "%s: expected class names, one a line", path);
 }
 
 static int read_folders(struct dataset *d, const char *path, const char *classes_file, struct err *err)
@@ -155,8 +166,8 @@ static int read_folders(struct dataset *d, const char *path, const char *classes
 			int label = *classes_file ? index_of(&names, list[i]->d_name) : folders;
 
 			folders++;
-			rc = label < 0 ? err_set(err, "%s: folder \"%s\" is not among the classes of %s", path, list[i]->d_name,
-						 classes_file)
+			rc = label < 0 ? err_set(err, "%s: folder \"%s\" is not among the classes of %s",
+						 path, list[i]->d_name, classes_file)
 				       : walk(d, list[i]->d_name, label, 0, err);
 		}
 		free(full);
@@ -167,7 +178,9 @@ static int read_folders(struct dataset *d, const char *path, const char *classes
 	d->classes = *classes_file ? names.count : folders;
 	free_names(&names);
 	if (!rc && !d->count)
-		rc = err_set(err, "%s: no images in class folders (a flat folder needs a list file `path label` as data.path)",
+		rc = err_set(err,
+			"%s: no images in class folders (a flat folder needs a list file `path label` as "
+			"data.path)",
 			path);
 	return rc;
 }
@@ -197,8 +210,8 @@ static int read_list(struct dataset *d, const char *path, struct err *err)
 		char *space = line + n;
 		while (space > line && !strchr(" \t", space[-1]))
 			space--;
-		if (space == line || strlen(line) != (size_t)n || !num_parse_long(&label, space) || label < 0 ||
-			label > 1 << 24) {
+		if (space == line || strlen(line) != (size_t)n || !num_parse_long(&label, space) ||
+			label < 0 || label > 1 << 24) {
 			rc = err_set(err, "%s:%d: expected `path label`, got \"%.80s\"", path, number, line);
 			break;
 		}
@@ -271,7 +284,8 @@ void dataset_unpack(struct dataset *d, const char *block, size_t size)
 	size_t labels = (size_t)h.count * sizeof(int), at = 0;
 	if (size != sizeof(h) + labels + h.root_size + h.text_size)
 		BUG("data set of %zu bytes", size);
-	*d = (struct dataset){.text_size = h.text_size, .longest = h.longest, .count = h.count, .classes = h.classes};
+	*d = (struct dataset){
+		.text_size = h.text_size, .longest = h.longest, .count = h.count, .classes = h.classes};
 	d->label = x_malloc(labels);
 	d->root = x_malloc(h.root_size);
 	d->text = x_malloc(h.text_size);

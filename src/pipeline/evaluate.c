@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { MAX_FIGURES = 16, AUTO_TOKENS = 800, AUTO_LARGEST = 16 };
 
@@ -65,17 +66,18 @@ static void carve(struct evaluator *e, const struct config *c, const struct vit_
 	}
 	for (int i = 0; i < c->metrics_count; i++) {
 		a->used = e->shared_from;
-		c->metrics[i].ops->carve(a, c->metrics[i].params, vit->channels, vit->image_h, vit->image_w, batch);
+		c->metrics[i].ops->carve(
+			a, c->metrics[i].params, vit->channels, vit->image_h, vit->image_w, batch);
 		most = a->used > most ? a->used : most;
 	}
 	a->used = most;
 }
 
-void evaluator_init(struct evaluator *e, const struct config *c, const struct vit *vit, const struct dataset *d,
-	const struct schema *s)
+void evaluator_init(struct evaluator *e, const struct config *c, const struct vit *vit,
+	const struct dataset *d, const struct schema *s)
 {
-	*e = (struct evaluator){.config = c, .vit = vit, .data = d, .schema = s,
-		.batch = evaluate_batch(c, &vit->config)};
+	*e = (struct evaluator){
+		.config = c, .vit = vit, .data = d, .schema = s, .batch = evaluate_batch(c, &vit->config)};
 	vit_work_init(&e->work, vit, work_mode(c), e->batch);
 	carve(e, c, &vit->config, e->batch);
 	arena_allocate(&e->arena);
@@ -108,7 +110,8 @@ void evaluator_passes(const struct config *c, const struct vit_config *vit, doub
 		*forward += f;
 		*backward += b;
 		for (int k = 0; k < c->metrics_count; k++)
-			*forward += c->metrics[k].ops->forwards(c->metrics[k].params, vit->image_h, vit->image_w);
+			*forward +=
+				c->metrics[k].ops->forwards(c->metrics[k].params, vit->image_h, vit->image_w);
 	}
 }
 
@@ -139,9 +142,12 @@ static int load(struct evaluator *e, int i, struct err *err)
 
 	if (!rc) {
 		rc = preprocess_pixels(e->pixels, &image, &e->vit->config, err);
-		if (rc)
-			err_prefix(err, "%s", path);
 		image_release(&image);
+	} else if (!strncmp(err->msg, path, strlen(path))) {
+		/* the row names the image already: what it needs is the reason */
+		memmove(err->msg, err->msg + strlen(path), strlen(err->msg) - strlen(path) + 1);
+		memmove(err->msg, err->msg + strspn(err->msg, ": "),
+			strlen(err->msg) - strspn(err->msg, ": ") + 1);
 	}
 	if (!rc)
 		preprocess_normalise(e->x, e->pixels, &e->vit->config);
@@ -150,7 +156,8 @@ static int load(struct evaluator *e, int i, struct err *err)
 }
 
 /* Runs the model on the clean image and settles the target. */
-static int predict(struct evaluator *e, int i, unsigned char *row, double *probability, int *correct, struct err *err)
+static int predict(
+	struct evaluator *e, int i, unsigned char *row, double *probability, int *correct, struct err *err)
 {
 	const struct schema *s = e->schema;
 	int classes = e->vit->config.classes, best = 0;
@@ -183,8 +190,13 @@ static int run_method(struct evaluator *e, int m, int i, unsigned char *row, str
 	const struct method_fields *fields = &e->schema->methods[m];
 	const struct vit_config *c = &e->vit->config;
 	size_t plane = (size_t)c->image_h * (size_t)c->image_w;
-	struct method_input in = {.vit = e->vit, .work = &e->work, .batch = e->batch, .x = e->x, .target = e->target,
-		.seed = e->config->run.seed, .image = (uint32_t)i};
+	struct method_input in = {.vit = e->vit,
+		.work = &e->work,
+		.batch = e->batch,
+		.x = e->x,
+		.target = e->target,
+		.seed = e->config->run.seed,
+		.image = (uint32_t)i};
 
 	e->arena.used = e->shared_from;
 	void *scratch = method->ops->carve(&e->arena, c, method->params, e->batch);
@@ -212,11 +224,19 @@ static int run_metric(struct evaluator *e, int m, int k, double probability, int
 	const struct metric_fields *fields = &e->schema->methods[m].metrics[k];
 	const struct vit_config *c = &e->vit->config;
 	struct scorer scorer = {e->batch, score, e};
-	struct metric_input in = {.channels = c->channels, .height = c->image_h, .width = c->image_w, .x = e->x,
-		.raw = e->raw, .map = e->map, .probability = probability, .correct = correct, .scorer = &scorer};
+	struct metric_input in = {.channels = c->channels,
+		.height = c->image_h,
+		.width = c->image_w,
+		.x = e->x,
+		.raw = e->raw,
+		.map = e->map,
+		.probability = probability,
+		.correct = correct,
+		.scorer = &scorer};
 
 	e->arena.used = e->shared_from;
-	void *scratch = metric->ops->carve(&e->arena, metric->params, c->channels, c->image_h, c->image_w, e->batch);
+	void *scratch =
+		metric->ops->carve(&e->arena, metric->params, c->channels, c->image_h, c->image_w, e->batch);
 	if (metric->ops->run(scratch, metric->params, &in, e->curve, e->figures, err))
 		return err_prefix(err, "%s/%s", e->config->methods[m].name, metric->name);
 	if (fields->curve >= 0)

@@ -7,9 +7,11 @@
 #include "model/preprocess.h"
 #include "pipeline/picture.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { BATCH = 4, TOP = 5 };
 
@@ -55,7 +57,8 @@ static int print_top(const float *logits, int classes, const char *labels)
 	return first;
 }
 
-static int read_params(void *params, const struct method_ops *ops, const struct explain_options *o, struct err *err)
+static int read_params(
+	void *params, const struct method_ops *ops, const struct explain_options *o, struct err *err)
 {
 	option_defaults(params, ops->options);
 	for (int i = 0; i < o->sets_count; i++) {
@@ -65,8 +68,9 @@ static int read_params(void *params, const struct method_ops *ops, const struct 
 		snprintf(key, sizeof(key), "%.*s", (int)(equals ? equals - o->sets[i] : 0), o->sets[i]);
 		const struct option_row *row = option_find(ops->options, key);
 		if (!row)
-			return err_set(err, "--set %s: expected key=value with a key of %s: see dave-eval --help", o->sets[i],
-				ops->name);
+			return err_set(err,
+				"--set %s: expected key=value with a key of %s: see dave-eval --help",
+				o->sets[i], ops->name);
 		if (option_set(params, row, equals + 1, err))
 			return err_prefix(err, "--set");
 	}
@@ -122,7 +126,8 @@ static int explain_image(const struct vit *vit, const struct method_ops *ops, co
 		vit_work_init(&work, vit, VIT_FORWARD, 1);
 		vit_forward(vit, &work, logits, x, 1, VIT_FORWARD);
 		vit_work_release(&work);
-		int best = print_top(logits, c->classes, o->labels), target = o->target < 0 ? best : o->target;
+		int best = print_top(logits, c->classes, o->labels),
+		    target = o->target < 0 ? best : o->target;
 		printf("explaining class %d with %s\n", target, ops->name);
 		fflush(stdout);
 		rc = attribute(map, vit, ops, params, x, target, err);
@@ -150,8 +155,11 @@ int explain(const struct explain_options *o, struct err *err)
 		return -1;
 	void *params = x_calloc(1, ops->params_size);
 	int rc = read_params(params, ops, o, err);
+	if (!rc && o->labels && access(o->labels, R_OK))
+		rc = err_set(err, "%s: cannot read the class names: %s", o->labels, strerror(errno));
 	if (!rc && o->target >= vit.config.classes)
-		rc = err_set(err, "--class %d: the model has classes 0 to %d", o->target, vit.config.classes - 1);
+		rc = err_set(
+			err, "--class %d: the model has classes 0 to %d", o->target, vit.config.classes - 1);
 	rc = rc || image_read(&picture, o->image, err);
 	if (!rc) {
 		rc = explain_image(&vit, ops, params, &picture, o, err);

@@ -64,8 +64,8 @@ void progress_say(struct progress *p, struct board *b, int last)
 		if (v[SLOT_SUMS + 2 * k + 1] > 0 && n < 400) {
 			const char *path = p->schema->fields[p->field[k]].path + strlen("/methods/");
 
-			n += snprintf(line + n, sizeof(line) - (size_t)n, ", %.*s %.4f", (int)strlen(path) - 4, path,
-				v[SLOT_SUMS + 2 * k] / v[SLOT_SUMS + 2 * k + 1]);
+			n += snprintf(line + n, sizeof(line) - (size_t)n, ", %.*s %.4f",
+				(int)strlen(path) - 4, path, v[SLOT_SUMS + 2 * k] / v[SLOT_SUMS + 2 * k + 1]);
 		}
 	fprintf(stderr, p->terminal ? "\r\033[K%s%s" : "%s%s", line, p->terminal && !last ? "" : "\n");
 	fflush(stderr);

@@ -7,9 +7,11 @@
 #include "metrics/curve.h"
 #include "model/preprocess.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { BATCH = 4 };
@@ -40,8 +42,12 @@ static int add_weight(const char *name, void *ctx)
 		return -1;
 	l->file.tensors = x_realloc(l->file.tensors, (size_t)(l->file.count + 1) * sizeof(struct tensor));
 	struct tensor *w = &l->file.tensors[l->file.count++];
-	*w = (struct tensor){.name = x_strdup(name), .dtype = DTYPE_F32, .dtype_name = "F32", .ndim = t.ndim,
-		.count = t.count, .data = t.data};
+	*w = (struct tensor){.name = x_strdup(name),
+		.dtype = DTYPE_F32,
+		.dtype_name = "F32",
+		.ndim = t.ndim,
+		.count = t.count,
+		.data = t.data};
 	for (int i = 0; i < t.ndim; i++)
 		w->shape[i] = (int64_t)t.dims[i];
 	return 0;
@@ -52,7 +58,8 @@ static int by_name(const void *a, const void *b)
 	return strcmp(((const struct tensor *)a)->name, ((const struct tensor *)b)->name);
 }
 
-/* The network from w/, the file's attributes and the shape of x. The tensors' memory lives as long as the program. */
+/* The network from w/, the file's attributes and the shape of x. The tensors' memory lives as long as the
+ * program. */
 static int recorded_vit(struct vit *vit, int64_t in, const char *input, struct err *err)
 {
 	struct weight_list l = {.file.path = x_strdup(input), .h5 = in, .err = err};
@@ -102,7 +109,8 @@ static void free_run(struct run *r)
 	free(r->noise.data);
 }
 
-static double *read_doubles(const struct replay *p, const char *group, const char *name, size_t n, struct err *err)
+static double *read_doubles(
+	const struct replay *p, const char *group, const char *name, size_t n, struct err *err)
 {
 	double *v = x_malloc(n * sizeof(*v));
 	char path[256];
@@ -122,6 +130,8 @@ static int read_run(struct run *r, const struct replay *p, const char *group, in
 	snprintf(path, sizeof(path), "%s/noise", group);
 	if (h5_read(&r->noise, p->in, path, err))
 		return -1;
+	if (r->noise.ndim < 4 || r->noise.dims[0] < 1 || r->noise.dims[0] > AGGREGATE_MAX_SAMPLES)
+		return err_set(err, "data set %s: expected 1 to %d samples", path, AGGREGATE_MAX_SAMPLES);
 	r->K = (int)r->noise.dims[0];
 	size_t n = (size_t)r->K * (size_t)B;
 	if (r->noise.count != n * p->image)
@@ -131,14 +141,16 @@ static int read_run(struct run *r, const struct replay *p, const char *group, in
 	if (h5_read_int(r->flip, n, p->in, path, err) ||
 		!(r->t = read_doubles(p, group, "t", (size_t)r->K, err)) ||
 		!(r->angle = read_doubles(p, group, "angle", n, err)) ||
-		!(r->tx = read_doubles(p, group, "tx", n, err)) || !(r->ty = read_doubles(p, group, "ty", n, err)) ||
+		!(r->tx = read_doubles(p, group, "tx", n, err)) ||
+		!(r->ty = read_doubles(p, group, "ty", n, err)) ||
 		!(r->scale = read_doubles(p, group, "scale", n, err)))
 		return -1;
 	return 0;
 }
 
 /* The samples of image b of the run, through the same functions as dave-eval uses. */
-static void run_image(struct replay *p, const struct run *r, const struct result *o, const float *x, int target, int b)
+static void run_image(
+	struct replay *p, const struct run *r, const struct result *o, const float *x, int target, int b)
 {
 	const struct vit_config *c = &p->vit.config;
 	struct arena arena = {0};
@@ -154,13 +166,15 @@ static void run_image(struct replay *p, const struct run *r, const struct result
 		for (int i = 0; i < n; i++) {
 			int at = (start + i) * r->B + b;
 
-			s.samples[i] = (struct dave_sample){r->t[start + i],
-				{(int)r->flip[at], r->angle[at], r->tx[at], r->ty[at], r->scale[at], r->scale[at]}};
+			s.samples[i] = (struct dave_sample){
+				r->t[start + i], {(int)r->flip[at], r->angle[at], r->tx[at], r->ty[at],
+							 r->scale[at], r->scale[at]}};
 			memcpy(s.noise + (size_t)i * p->image, r->noise.data + (size_t)at * p->image,
 				p->image * sizeof(float));
-			warp_forward(o->augmented + (size_t)at * p->image, x, &s.samples[i].warp, c->channels, c->image_h,
-				c->image_w);
-			dave_mix(o->noisy + (size_t)at * p->image, x, s.noise + (size_t)i * p->image, &s.samples[i], c);
+			warp_forward(o->augmented + (size_t)at * p->image, x, &s.samples[i].warp, c->channels,
+				c->image_h, c->image_w);
+			dave_mix(o->noisy + (size_t)at * p->image, x, s.noise + (size_t)i * p->image,
+				&s.samples[i], c);
 		}
 		dave_block(g, &s, &in, s.samples, n);
 		for (int i = 0; i < n; i++) {
@@ -194,17 +208,19 @@ static int post_image(const struct replay *p, const struct result *o, int b, str
 }
 
 /* Writes group/name; `squeeze` leaves out the axis of images. kinds: s samples, a aggregate, p post. */
-static int write_result(const struct replay *p, const char *group, const struct run *r, const struct result *o,
-	bool squeeze, struct err *err)
+static int write_result(const struct replay *p, const char *group, const struct run *r,
+	const struct result *o, bool squeeze, struct err *err)
 {
 	const struct vit_config *c = &p->vit.config;
 	size_t K = (size_t)r->K, B = (size_t)r->B, C = (size_t)c->channels, H = (size_t)c->image_h,
 	       W = (size_t)c->image_w;
-	size_t full[5] = {K, B, C, H, W}, one[4] = {K, C, H, W}, agg[4] = {B, C, H, W}, post[4] = {B, 1, H, W};
+	size_t full[5] = {K, B, C, H, W}, one[4] = {K, C, H, W}, agg[4] = {B, C, H, W},
+	       post[4] = {B, 1, H, W};
 	const struct {
 		const char *name;
 		const float *data;
-	} samples[] = {{"augmented", o->augmented}, {"noisy", o->noisy}, {"weff", o->weff}, {"maps", o->maps}};
+	} samples[] = {
+		{"augmented", o->augmented}, {"noisy", o->noisy}, {"weff", o->weff}, {"maps", o->maps}};
 	char path[256];
 
 	for (int i = 0; i < 4; i++) {
@@ -222,8 +238,8 @@ static int write_result(const struct replay *p, const char *group, const struct 
 	return h5_write(p->out, path, o->post, squeeze ? 2 : 4, squeeze ? post + 2 : post, err);
 }
 
-static int replay_run(struct replay *p, const char *group, const float *x, const int64_t *y, int B, bool squeeze,
-	struct err *err)
+static int replay_run(struct replay *p, const char *group, const float *x, const int64_t *y, int B,
+	bool squeeze, struct err *err)
 {
 	struct run r;
 	int rc = read_run(&r, p, group, B, err);
@@ -274,8 +290,15 @@ static int replay_curve(struct replay *p, const char *name, const struct curve_p
 	const struct vit_config *c = &p->vit.config;
 	struct curve_scorer ctx = {p, x_malloc((size_t)BATCH * (size_t)c->classes * sizeof(float)), target};
 	struct scorer scorer = {BATCH, score, &ctx};
-	struct metric_input in = {.channels = c->channels, .height = c->image_h, .width = c->image_w, .x = x, .raw = map,
-		.map = map, .probability = 1, .correct = 1, .scorer = &scorer};
+	struct metric_input in = {.channels = c->channels,
+		.height = c->image_h,
+		.width = c->image_w,
+		.x = x,
+		.raw = map,
+		.map = map,
+		.probability = 1,
+		.correct = 1,
+		.scorer = &scorer};
 	size_t points = (size_t)curve_points(params, c->image_h, c->image_w);
 	double *curve = x_malloc(points * sizeof(*curve)), figures[2];
 	float *narrow = x_malloc(points * sizeof(*narrow));
@@ -303,9 +326,10 @@ static int replay_curves(struct replay *p, const char *group, const float *x, in
 		const char *name;
 		struct curve_params params;
 	} kinds[] = {
-		{"curve_dave", {CURVE_LEAST, 0.9, 128, CURVE_BLUR, CURVE_GAUSSIAN, 31, 7, CURVE_MAP, CURVE_PROBABILITY, 0, 0}},
-		{"curve_most_constant", {CURVE_MOST, 0.5, 32, CURVE_CONSTANT, CURVE_GAUSSIAN, 31, 7, CURVE_MAP,
-						CURVE_PROBABILITY, 0, 0}},
+		{"curve_dave", {CURVE_LEAST, 0.9, 128, CURVE_BLUR, CURVE_GAUSSIAN, 31, 7, CURVE_MAP,
+				       CURVE_PROBABILITY, 0, 0}},
+		{"curve_most_constant", {CURVE_MOST, 0.5, 32, CURVE_CONSTANT, CURVE_GAUSSIAN, 31, 7,
+						CURVE_MAP, CURVE_PROBABILITY, 0, 0}},
 	};
 	char path[256];
 	int rc = 0;
@@ -330,14 +354,17 @@ static int replay_curves(struct replay *p, const char *group, const float *x, in
 /* ---- whole files ---- */
 
 /* logits, plain_grad and weff_clean of B images, one at a time, under `group`. */
-static int replay_clean(struct replay *p, const char *group, const float *x, const int64_t *y, int B, bool squeeze,
-	struct err *err)
+static int replay_clean(struct replay *p, const char *group, const float *x, const int64_t *y, int B,
+	bool squeeze, struct err *err)
 {
 	const struct vit_config *c = &p->vit.config;
-	size_t classes = (size_t)c->classes, shape[5] = {(size_t)B, (size_t)c->channels, (size_t)c->image_h, (size_t)c->image_w};
+	size_t classes = (size_t)c->classes,
+	       shape[5] = {(size_t)B, (size_t)c->channels, (size_t)c->image_h, (size_t)c->image_w};
 	size_t logit_shape[2] = {(size_t)B, classes};
-	float *logits = x_calloc((size_t)B * classes, sizeof(*logits)), *cotangent = x_calloc(classes, sizeof(*cotangent));
-	float *grad = x_malloc((size_t)B * p->image * sizeof(*grad)), *weff = x_malloc((size_t)B * p->image * sizeof(*weff));
+	float *logits = x_calloc((size_t)B * classes, sizeof(*logits)),
+	      *cotangent = x_calloc(classes, sizeof(*cotangent));
+	float *grad = x_malloc((size_t)B * p->image * sizeof(*grad)),
+	      *weff = x_malloc((size_t)B * p->image * sizeof(*weff));
 	char path[3][256];
 
 	snprintf(path[0], sizeof(path[0]), "%.200slogits", group);
@@ -353,7 +380,8 @@ static int replay_clean(struct replay *p, const char *group, const float *x, con
 		vit_backward(&p->vit, &p->work, weff + (size_t)b * p->image, cotangent, NULL, NULL);
 		cotangent[y[b]] = 0;
 	}
-	int rc = h5_write(p->out, path[0], logits, squeeze ? 1 : 2, squeeze ? logit_shape + 1 : logit_shape, err) ||
+	int rc = h5_write(p->out, path[0], logits, squeeze ? 1 : 2, squeeze ? logit_shape + 1 : logit_shape,
+			 err) ||
 		 h5_write(p->out, path[1], grad, squeeze ? 3 : 4, squeeze ? shape + 1 : shape, err) ||
 		 h5_write(p->out, path[2], weff, squeeze ? 3 : 4, squeeze ? shape + 1 : shape, err);
 	free(logits);
@@ -374,7 +402,8 @@ struct group_visit {
 static int check_target(const struct replay *p, int64_t y, struct err *err)
 {
 	if (y < 0 || y >= p->vit.config.classes)
-		return err_set(err, "target %lld: expected a class from 0 to %d", (long long)y, p->vit.config.classes - 1);
+		return err_set(err, "target %lld: expected a class from 0 to %d", (long long)y,
+			p->vit.config.classes - 1);
 	return 0;
 }
 
@@ -401,9 +430,12 @@ static int visit_image(const char *name, void *ctx)
 	if (h5_read(&x, v->p->in, path, v->err))
 		return -1;
 	snprintf(path, sizeof(path), "%s/", name);
-	int rc = x.count == v->p->image ? 0 : err_set(v->err, "data set %sx does not fit the model's input size", path);
+	int rc = x.count == v->p->image
+			 ? 0
+			 : err_set(v->err, "data set %sx does not fit the model's input size", path);
 	rc = rc || h5_attr_int(&y, v->p->in, name, "target", v->err) || check_target(v->p, y, v->err) ||
-	     replay_clean(v->p, path, x.data, &y, 1, true, v->err) || replay_run(v->p, name, x.data, &y, 1, true, v->err) ||
+	     replay_clean(v->p, path, x.data, &y, 1, true, v->err) ||
+	     replay_run(v->p, name, x.data, &y, 1, true, v->err) ||
 	     replay_curves(v->p, name, x.data, (int)y, v->err);
 	free(x.data);
 	return rc ? -1 : 0;
@@ -436,13 +468,27 @@ static int replay_all(struct replay *p, struct err *err)
 	return rc ? -1 : 0;
 }
 
+/* Gives the finished file its name, or removes it. */
+static int finish_output(const char *temporary, const char *output, int rc, struct err *err)
+{
+	if (!rc && rename(temporary, output))
+		rc = err_set(err, "%s: cannot rename to %s: %s", temporary, output, strerror(errno));
+	if (rc)
+		unlink(temporary);
+	return rc;
+}
+
 int replay_file(const char *input, const char *model_dir, const char *output, struct err *err)
 {
+	struct stat a, b;
+	if (!stat(input, &a) && !stat(output, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+		return err_set(err, "%s: the output would replace the recording", output);
 	struct replay p = {.in = h5_open(input, err), .out = -1};
+	char *temporary = x_asprintf("%s.tmp", output);
 	int rc = p.in < 0;
 
 	rc = rc || (model_dir ? vit_load(&p.vit, model_dir, err) : recorded_vit(&p.vit, p.in, input, err)) ||
-	     (p.out = h5_create(output, err)) < 0;
+	     (p.out = h5_create(temporary, err)) < 0;
 	if (!rc) {
 		const struct vit_config *c = &p.vit.config;
 
@@ -453,14 +499,14 @@ int replay_file(const char *input, const char *model_dir, const char *output, st
 		if (rc)
 			err_prefix(err, "%s", input);
 		rc = h5_close(p.out, output, err) || rc;
-		if (rc)
-			unlink(output);
+		rc = finish_output(temporary, output, rc, err);
 		vit_work_release(&p.work);
 	}
 	if (p.in >= 0)
 		h5_close(p.in, input, err);
 	if (model_dir)
 		vit_release(&p.vit);
+	free(temporary);
 	return rc ? -1 : 0;
 }
 
@@ -485,12 +531,16 @@ int replay_image(const char *image, const char *model_dir, const char *output, s
 		vit_work_init(&work, &vit, VIT_FORWARD, 1);
 		vit_forward(&vit, &work, logits, x, 1, VIT_FORWARD);
 		vit_work_release(&work);
-		rc = (out = h5_create(output, err)) < 0 ||
+		char *temporary = x_asprintf("%s.tmp", output);
+		rc = (out = h5_create(temporary, err)) < 0 ||
 		     h5_write_u8(out, "pixels_u8", pixels, 3, (size_t[]){H, W, 3}, err) ||
 		     h5_write(out, "x", x, 3, (size_t[]){3, H, W}, err) ||
 		     h5_write(out, "logits", logits, 1, &classes, err);
-		if (out >= 0)
+		if (out >= 0) {
 			rc = h5_close(out, output, err) || rc;
+			rc = finish_output(temporary, output, rc, err);
+		}
+		free(temporary);
 	}
 	free(pixels);
 	free(x);

@@ -21,8 +21,9 @@ struct job {
 	struct vit vit;
 	struct dataset data;
 	struct schema schema;
-	uint8_t *status; /* (images): what a resumed run finds */
+	uint8_t *status;       /* (images): what a resumed run finds */
 	int *work, work_count; /* the images that are not done, in order */
+	int lock;              /* of the results file, on rank 0; -1 elsewhere */
 };
 
 /* Rank 0 lists the images, everybody gets the list. */
@@ -33,7 +34,8 @@ static int share_dataset(struct job *j, struct err *err)
 	size_t size = 0;
 	int rc = 0;
 
-	if (!j->comm->rank && !(rc = dataset_read(&j->data, c->data.path, c->data.classes, c->data.limit, err)))
+	if (!j->comm->rank &&
+		!(rc = dataset_read(&j->data, c->data.path, c->data.classes, c->data.limit, err)))
 		block = dataset_pack(&j->data, &size);
 	if (comm_agree(rc))
 		return -1;
@@ -50,11 +52,13 @@ static int check_classes(const struct job *j, struct err *err)
 	int classes = j->vit.config.classes;
 
 	if (j->c->target == TARGET_LABEL && j->data.classes > classes)
-		return err_set(err, "%s: data.path has %d classes, but the model %s has %d; name the folders in data.classes, or set data.target",
+		return err_set(err,
+			"%s: data.path has %d classes, but the model %s has %d; name the folders in "
+			"data.classes, or set data.target",
 			j->c->file, j->data.classes, j->c->model.path, classes);
 	if (j->c->target == TARGET_INDEX && j->c->target_index >= classes)
-		return err_set(err, "%s: data.target: class %d, but the model has classes 0 to %d", j->c->file,
-			j->c->target_index, classes - 1);
+		return err_set(err, "%s: data.target: class %d, but the model has classes 0 to %d",
+			j->c->file, j->c->target_index, classes - 1);
 	return 0;
 }
 
@@ -72,18 +76,22 @@ static void print_plan(const struct job *j)
 	gmacs = 1e-9 * (forward * vit_macs_forward(v) + backward * vit_macs_backward(v, VIT_EFFECTIVE));
 	fputs(text, stdout);
 	free(text);
-	printf("\n# model    %s: %d x %d pixels, patch %d, %d tokens, width %d, %d blocks, %d heads, %d classes%s%s\n",
-		v->architecture, v->image_w, v->image_h, v->patch, v->tokens, v->width, v->depth, v->heads, v->classes,
-		v->layer_scale ? ", LayerScale" : "", v->no_embed_class ? ", no_embed_class" : "");
+	printf("\n# model    %s: %d x %d pixels, patch %d, %d tokens, width %d, %d blocks, %d heads, %d "
+	       "classes%s%s\n",
+		v->architecture, v->image_w, v->image_h, v->patch, v->tokens, v->width, v->depth, v->heads,
+		v->classes, v->layer_scale ? ", LayerScale" : "",
+		v->no_embed_class ? ", no_embed_class" : "");
 	printf("# data     %d images, %d classes\n", j->data.count, j->data.classes);
 	printf("# batch    %d images per pass\n", evaluate_batch(c, v));
-	printf("# work     %.0f forward and %.0f backward passes per image, %.1f GMAC; %.3g TFLOP in all\n", forward,
-		backward, gmacs, 2e-3 * gmacs * j->data.count);
-	printf("# time     about %s on one core at 80 GFLOP/s\n", clock_format(maps, 2 * gmacs * j->data.count / 80));
+	printf("# work     %.0f forward and %.0f backward passes per image, %.1f GMAC; %.3g TFLOP in all\n",
+		forward, backward, gmacs, 2e-3 * gmacs * j->data.count);
+	printf("# time     about %s on one core at 80 GFLOP/s\n",
+		clock_format(maps, 2 * gmacs * j->data.count / 80));
 	printf("# memory   %.0f MB per rank, and %.0f MB of weights shared by the ranks of a node\n",
 		1e-6 * (double)(evaluator_bytes(c, v, &j->schema) + j->vit.weights.widened_bytes),
 		1e-6 * (double)j->vit.file.size);
-	printf("# output   %.1f MB in %s\n", 1e-6 * schema_file_bytes(&j->schema), c->run.output);
+	printf("# output   %.1f MB in %s%s\n", 1e-6 * schema_file_bytes(&j->schema), c->run.output,
+		access(c->run.output, F_OK) ? "" : " (exists: --resume or --overwrite)");
 }
 
 /* ---- the file ---- */
@@ -93,10 +101,14 @@ static int prepare_file(struct job *j, const struct run_options *o, struct err *
 {
 	const struct config *c = j->c;
 	char *config = config_format(c, 1), checkpoint[DIGEST_TEXT], data[DIGEST_TEXT];
-	struct store_identity id = {.config = config, .checkpoint_sha256 = checkpoint, .data_sha256 = data,
-		.architecture = j->vit.config.architecture, .blas_core = gemm_core(), .seed = c->run.seed,
+	struct store_identity id = {.config = config,
+		.checkpoint_sha256 = checkpoint,
+		.data_sha256 = data,
+		.architecture = j->vit.config.architecture,
+		.blas_core = gemm_core(),
+		.seed = c->run.seed,
 		.batch = evaluate_batch(c, &j->vit.config)};
-	int exists = !access(c->run.output, F_OK), rc;
+	int exists = !access(c->run.output, F_OK), old = -1, rc = 0;
 	size_t size;
 	char *block = dataset_pack(&j->data, &size);
 	size_t labels = (size_t)j->data.count * sizeof(int), text = j->data.text_size;
@@ -106,15 +118,22 @@ static int prepare_file(struct job *j, const struct run_options *o, struct err *
 	memcpy(block + text, j->data.label, labels);
 	digest_sha256(data, block, text + labels);
 	digest_sha256(checkpoint, j->vit.file.map, j->vit.file.size);
-	if (exists && o->resume)
+	if (exists && !o->resume && !o->overwrite)
+		rc = err_set(
+			err, "%s exists: go on with --resume, or replace it with --overwrite", c->run.output);
+	else if (exists)
+		rc = (old = store_lock(c->run.output, err)) < 0;
+	if (!rc && exists && o->resume) {
 		rc = store_check(c->run.output, &j->schema, &id, j->status, err);
-	else if (exists && !o->overwrite)
-		rc = err_set(err, "%s exists: go on with --resume, or replace it with --overwrite", c->run.output);
-	else
-		rc = store_create(c->run.output, &j->schema, c, &id, &j->data, err);
+		j->lock = old;
+	} else if (!rc) {
+		rc = (j->lock = store_create(c->run.output, exists, &j->schema, c, &id, &j->data, err)) < 0;
+		if (old >= 0)
+			close(old);
+	}
 	free(block);
 	free(config);
-	return rc;
+	return rc ? -1 : 0;
 }
 
 static void list_work(struct job *j)
@@ -145,7 +164,7 @@ static void work_loop(struct job *j, struct store *st, struct board *board, stru
 		if (r == EVALUATE_STOPPED)
 			break;
 		if (r == EVALUATE_FAILED)
-			log_warn("image %d failed: %s", j->work[k], err.msg);
+			log_warn("%s failed: %s", dataset_path(&j->data, j->work[k]), err.msg);
 		if (store_write_row(st, j->work[k], row, r == EVALUATE_DONE ? ROW_DONE : ROW_FAILED, &err)) {
 			log_error("%s; finished rows are safe: run again with --resume", err.msg);
 			comm_abort(EXIT_RUN);
@@ -181,7 +200,8 @@ static int finish(const struct job *j, int stopped)
 		return EXIT_RUN;
 	}
 	if (stopped && counts[ROW_PENDING]) {
-		log_info("stopped with %d of %d images done; go on with --resume", counts[ROW_DONE], j->data.count);
+		log_info("stopped with %d of %d images done; go on with --resume", counts[ROW_DONE],
+			j->data.count);
 		return EXIT_STOPPED;
 	}
 	store_print_summary(c->run.output, &j->schema);
@@ -198,7 +218,7 @@ static int run_job(struct job *j)
 	struct err err = {{0}};
 	int stopped;
 
-	if (comm_max(store_open(&st, j->c->run.output, &j->schema, j->comm->rank, &err))) {
+	if (comm_max(store_open(&st, j->c->run.output, &j->schema, &err))) {
 		if (!j->comm->rank)
 			log_error("%s", err.msg);
 		return EXIT_RUN;
@@ -222,7 +242,8 @@ static int run_job(struct job *j)
 /* Loads the model on every rank; the first error of any rank is everybody's. */
 static int prepare(struct job *j, struct err *err)
 {
-	if (comm_max(vit_load(&j->vit, j->c->model.path, err) != 0) || share_dataset(j, err) || check_classes(j, err))
+	if (comm_max(vit_load(&j->vit, j->c->model.path, err) != 0) || share_dataset(j, err) ||
+		check_classes(j, err))
 		return -1;
 	schema_init(&j->schema, j->c, &j->vit.config, &j->data);
 	j->status = x_calloc((size_t)j->data.count, 1);
@@ -231,7 +252,7 @@ static int prepare(struct job *j, struct err *err)
 
 int run(const struct comm *comm, const struct config *c, const struct run_options *o)
 {
-	struct job j = {.comm = comm, .c = c};
+	struct job j = {.comm = comm, .c = c, .lock = -1};
 	struct err err = {"another rank cannot load the model"};
 	int status = 0;
 
@@ -259,6 +280,8 @@ int run(const struct comm *comm, const struct config *c, const struct run_option
 	}
 	if (status == EXIT_USAGE && !comm->rank)
 		log_error("%s", err.msg);
+	if (j.lock >= 0)
+		close(j.lock);
 	free(j.status);
 	free(j.work);
 	schema_release(&j.schema);

@@ -21,12 +21,14 @@ static const struct {
 	{"target", FIELD_I32, offsetof(struct schema, target), "class index that is explained"},
 	{"prediction", FIELD_I32, offsetof(struct schema, prediction), "class index with the largest logit"},
 	{"probability", FIELD_F64, offsetof(struct schema, probability), "softmax probability of the target"},
-	{"confidence", FIELD_F64, offsetof(struct schema, confidence), "softmax probability of the prediction"},
+	{"confidence", FIELD_F64, offsetof(struct schema, confidence),
+		"softmax probability of the prediction"},
 	{"logit", FIELD_F32, offsetof(struct schema, logit), "logit of the target"},
 	{"error", FIELD_TEXT, offsetof(struct schema, error), "why the image failed; empty otherwise"},
 	{"status", FIELD_U8, offsetof(struct schema, status), "0 pending, 1 done, 2 failed; written last"},
 	{"checksum", FIELD_U32, offsetof(struct schema, checksum),
-		"CRC-32 of the row's bytes in the order of the fields, path, label, status and checksum left out"},
+		"CRC-32 of the row's bytes in the order of the fields, path, label, status and checksum left "
+		"out"},
 };
 
 static int add_field(struct schema *s, char *path, const char *help, enum field_type type, size_t text_size)
@@ -71,7 +73,8 @@ static int add_figure(struct schema *s, char *path, const char *help)
 	return f;
 }
 
-static int add_plane(struct schema *s, char *path, const char *help, int storage, const struct vit_config *vit)
+static int add_plane(
+	struct schema *s, char *path, const char *help, int storage, const struct vit_config *vit)
 {
 	if (storage == STORE_NONE) {
 		free(path);
@@ -83,8 +86,8 @@ static int add_plane(struct schema *s, char *path, const char *help, int storage
 	return f;
 }
 
-static void add_metric(struct schema *s, struct metric_fields *mf, const char *method, const struct config_metric *m,
-	const struct vit_config *vit)
+static void add_metric(struct schema *s, struct metric_fields *mf, const char *method,
+	const struct config_metric *m, const struct vit_config *vit)
 {
 	int points = m->ops->points ? m->ops->points(m->params, vit->image_h, vit->image_w) : 0;
 
@@ -94,7 +97,8 @@ static void add_metric(struct schema *s, struct metric_fields *mf, const char *m
 		double *value = add_axis(s, axis, "fraction of the pixels changed", (size_t)points);
 
 		m->ops->fractions(m->params, value, vit->image_h, vit->image_w);
-		mf->curve = add_field(s, x_asprintf("/methods/%s/%s/curve", method, m->name), m->ops->help, FIELD_F32, 0);
+		mf->curve = add_field(
+			s, x_asprintf("/methods/%s/%s/curve", method, m->name), m->ops->help, FIELD_F32, 0);
 		add_dim(s, mf->curve, (size_t)points, axis);
 		free(axis);
 	}
@@ -110,12 +114,14 @@ static void add_method(struct schema *s, struct method_fields *mf, const struct 
 	mf->map = add_plane(s, x_asprintf("/methods/%s/map", m->name),
 		"attribution in units of scale: largest magnitude 1", c->store.maps, vit);
 	mf->raw = add_plane(s, x_asprintf("/methods/%s/raw", m->name),
-		"raw signed attribution, before post-processing", c->store.raw ? STORE_FLOAT32 : STORE_NONE, vit);
+		"raw signed attribution, before post-processing", c->store.raw ? STORE_FLOAT32 : STORE_NONE,
+		vit);
 	mf->scale = add_field(s, x_asprintf("/methods/%s/scale", m->name),
 		"what the map was divided by; map * scale is the map as computed", FIELD_F64, 0);
 	mf->figures = s->count;
 	for (int i = 0; i < method_figure_count(m->ops); i++)
-		add_figure(s, x_asprintf("/methods/%s/%s", m->name, m->ops->figures[i].name), m->ops->figures[i].help);
+		add_figure(s, x_asprintf("/methods/%s/%s", m->name, m->ops->figures[i].name),
+			m->ops->figures[i].help);
 	for (int k = 0; k < c->metrics_count; k++)
 		add_metric(s, &mf->metrics[k], m->name, &c->metrics[k], vit);
 }
@@ -128,18 +134,20 @@ static void add_pixel_axis(struct schema *s, const char *path, const char *help,
 		value[i] = i;
 }
 
-void schema_init(struct schema *s, const struct config *c, const struct vit_config *vit, const struct dataset *d)
+void schema_init(
+	struct schema *s, const struct config *c, const struct vit_config *vit, const struct dataset *d)
 {
 	*s = (struct schema){.images = d->count};
 	add_pixel_axis(s, "/y", "row of the preprocessed image, from the top", vit->image_h);
 	add_pixel_axis(s, "/x", "column of the preprocessed image, from the left", vit->image_w);
 	for (size_t i = 0; i < sizeof(image_fields) / sizeof(image_fields[0]); i++) {
-		size_t text = image_fields[i].type != FIELD_TEXT     ? 0
+		size_t text = image_fields[i].type != FIELD_TEXT      ? 0
 			      : !strcmp(image_fields[i].name, "path") ? d->longest + 1
 								      : ERROR_TEXT;
 
-		*(int *)((char *)s + image_fields[i].index) = add_field(s, x_asprintf("/images/%s", image_fields[i].name),
-			image_fields[i].help, image_fields[i].type, text);
+		*(int *)((char *)s + image_fields[i].index) =
+			add_field(s, x_asprintf("/images/%s", image_fields[i].name), image_fields[i].help,
+				image_fields[i].type, text);
 	}
 	add_summary(s, "correct", -1);
 	add_summary(s, "probability", s->probability);
@@ -230,7 +238,8 @@ void schema_put(const struct schema *s, unsigned char *row, int field, const dou
 		put_one(f->type, row + f->offset + i * type_bytes[f->type], value[i]);
 }
 
-void schema_put_floats(const struct schema *s, unsigned char *row, int field, const float *value, size_t count)
+void schema_put_floats(
+	const struct schema *s, unsigned char *row, int field, const float *value, size_t count)
 {
 	const struct field *f = &s->fields[field];
 
@@ -249,8 +258,12 @@ void schema_put_text(const struct schema *s, unsigned char *row, int field, cons
 {
 	const struct field *f = &s->fields[field];
 
+	size_t n = strnlen(text, f->bytes - 1);
+
+	while (n && text[n] && ((unsigned char)text[n] & 0xc0) == 0x80) /* not within a character of UTF-8 */
+		n--;
 	memset(row + f->offset, 0, f->bytes);
-	memcpy(row + f->offset, text, strnlen(text, f->bytes - 1));
+	memcpy(row + f->offset, text, n);
 }
 
 void schema_clear_row(const struct schema *s, unsigned char *row)
@@ -286,33 +299,43 @@ double schema_file_bytes(const struct schema *s)
 
 void schema_reference(FILE *out)
 {
-	static const char *const names[] = {"uint8", "uint32", "int32", "float16", "float32", "float64", "text"};
+	static const char *const names[] = {
+		"uint8", "uint32", "int32", "float16", "float32", "float64", "text"};
 
 	fputs("| data set | type | axes | meaning |\n| --- | --- | --- | --- |\n", out);
 	for (size_t i = 0; i < sizeof(image_fields) / sizeof(image_fields[0]); i++)
-		fprintf(out, "| `/images/%s` | %s | image | %s |\n", image_fields[i].name, names[image_fields[i].type],
-			image_fields[i].help);
-	fputs("| `/methods/<method>/map` | float16 or float32 | image, y, x | attribution in units of scale: largest magnitude 1 |\n"
-	      "| `/methods/<method>/raw` | float32 | image, y, x | raw signed attribution, before post-processing (only with `store.raw: true`) |\n"
-	      "| `/methods/<method>/scale` | float64 | image | what the map was divided by; map * scale is the map as computed |\n",
+		fprintf(out, "| `/images/%s` | %s | image | %s |\n", image_fields[i].name,
+			names[image_fields[i].type], image_fields[i].help);
+	fputs("| `/methods/<method>/map` | float16 or float32 | image, y, x | attribution in units of scale: "
+	      "largest magnitude 1 |\n"
+	      "| `/methods/<method>/raw` | float32 | image, y, x | raw signed attribution, before "
+	      "post-processing (only with `store.raw: true`) |\n"
+	      "| `/methods/<method>/scale` | float64 | image | what the map was divided by; map * scale is "
+	      "the map as computed |\n",
 		out);
 	for (int m = 0; method_registry[m]; m++)
 		for (int i = 0; i < method_figure_count(method_registry[m]); i++)
-			fprintf(out, "| `/methods/%s/%s` | float64 | image | %s |\n", method_registry[m]->name,
-				method_registry[m]->figures[i].name, method_registry[m]->figures[i].help);
+			fprintf(out, "| `/methods/%s/%s` | float64 | image | %s |\n",
+				method_registry[m]->name, method_registry[m]->figures[i].name,
+				method_registry[m]->figures[i].help);
 	for (int m = 0; metric_registry[m]; m++) {
 		const struct metric_ops *ops = metric_registry[m];
 
 		if (ops->points)
-			fprintf(out, "| `/methods/<method>/%s/curve` | float32 | image, fraction | %s |\n"
-				     "| `/methods/<method>/%s/fraction` | float64 | fraction | fraction of the pixels changed: the scale of that axis |\n",
+			fprintf(out,
+				"| `/methods/<method>/%s/curve` | float32 | image, fraction | %s |\n"
+				"| `/methods/<method>/%s/fraction` | float64 | fraction | fraction of the "
+				"pixels changed: the scale of that axis |\n",
 				ops->name, ops->help, ops->name);
 		for (int i = 0; i < metric_figure_count(ops); i++)
 			fprintf(out, "| `/methods/<method>/%s/%s` | float64 | image | %s |\n", ops->name,
 				ops->figures[i].name, ops->figures[i].help);
 	}
-	fputs("| `/summary/name` | text | row | `correct`, `probability`, and `<method>/<metric>/<figure>`: the scale of the rows |\n"
-	      "| `/summary/n`, `mean`, `std`, `ci_low`, `ci_high` | float64 | row | number of finite values, mean, sample standard deviation, bootstrap 95 % interval of the mean (percentile, 10,000 resamples) |\n"
+	fputs("| `/summary/name` | text | row | `correct`, `probability`, and `<method>/<metric>/<figure>`: "
+	      "the scale of the rows |\n"
+	      "| `/summary/n`, `mean`, `std`, `ci_low`, `ci_high` | float64 | row | number of finite values, "
+	      "mean, sample standard deviation, bootstrap 95 % interval of the mean (percentile, 10,000 "
+	      "resamples) |\n"
 	      "| `/summary/status_count` | int32 | status | images pending, done, failed |\n"
 	      "| `/image`, `/y`, `/x` | | | dimension scales: image id, pixel row, pixel column |\n",
 		out);

@@ -96,11 +96,12 @@ static char *image_root(const struct config *c, const char *given)
 }
 
 /* Copies a tile (h, w, 3) to column x, row y of the sheet. */
-static void paste(unsigned char *sheet, int sheet_w, const unsigned char *tile, int x, int y, int height, int width)
+static void paste(
+	unsigned char *sheet, int sheet_w, const unsigned char *tile, int x, int y, int height, int width)
 {
 	for (int i = 0; i < height; i++)
-		memcpy(sheet + ((size_t)(y + i) * (size_t)sheet_w + (size_t)x) * 3, tile + (size_t)i * (size_t)width * 3,
-			(size_t)width * 3);
+		memcpy(sheet + ((size_t)(y + i) * (size_t)sheet_w + (size_t)x) * 3,
+			tile + (size_t)i * (size_t)width * 3, (size_t)width * 3);
 }
 
 struct sheet {
@@ -109,8 +110,8 @@ struct sheet {
 };
 
 /* Picture and overlay of image i as pair number `pair`. */
-static int add_pair(struct sheet *s, const struct vit_config *c, const char *root, const char *name, const float *map,
-	int pair, struct err *err)
+static int add_pair(struct sheet *s, const struct vit_config *c, const char *root, const char *name,
+	const float *map, int pair, struct err *err)
 {
 	int h = c->image_h, w = c->image_w, x = GAP + pair % s->columns * 2 * (w + GAP);
 	int y = GAP + pair / s->columns * (h + GAP);
@@ -153,7 +154,8 @@ static int draw(const struct results *r, const struct config *c, const struct vi
 		if (r->status[i] == 1) {
 			char *name = strndup(r->paths + (size_t)i * r->path_bytes, r->path_bytes);
 
-			rc = add_pair(&s, v, root, name, maps.data + (size_t)i * maps.dims[1] * maps.dims[2], pair++, err);
+			rc = add_pair(&s, v, root, name, maps.data + (size_t)i * maps.dims[1] * maps.dims[2],
+				pair++, err);
 			free(name);
 		}
 	rc = rc || png_write_rgb(output, s.rgb, s.width, s.height, err);

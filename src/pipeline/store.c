@@ -1,43 +1,16 @@
 #include "pipeline/store.h"
 
-#include "base/log.h"
-#include "formats/h5.h"
 #include "pipeline/store_parts.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <mpi.h>
 #include <hdf5.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-/* Open file description locks: they do not mix with the flock() that HDF5 readers take. */
-static int lock_file(const char *path, struct err *err)
+int store_open(struct store *st, const char *path, const struct schema *s, struct err *err)
 {
-	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-
-	if (fd < 0)
-		return err_set(err, "%s: cannot open for writing: %s", path, strerror(errno));
-	if (fcntl(fd, F_OFD_SETLK, &whole) && (errno == EAGAIN || errno == EACCES)) {
-		close(fd);
-		return err_set(err, "%s: another run is writing this file", path);
-	}
-	return fd; /* a file system without locks is taken as it is */
-}
-
-int store_open(struct store *st, const char *path, const struct schema *s, int rank, struct err *err)
-{
-	int failed = 0;
-
-	*st = (struct store){.schema = s, .file = -1, .lock = -1, .path = x_strdup(path)};
+	*st = (struct store){.schema = s, .file = -1, .path = x_strdup(path)};
 	st->datasets = x_calloc((size_t)s->count, sizeof(*st->datasets));
-	if (rank == 0)
-		failed = (st->lock = lock_file(path, err)) < 0;
-	MPI_Bcast(&failed, 1, MPI_INT, 0, MPI_COMM_WORLD);
-	if (failed)
-		return rank ? err_set(err, "%s: rank 0 cannot open it", path) : -1;
 	hid_t fapl = H5Pcreate(H5P_FILE_ACCESS);
 	H5Pset_fapl_mpio(fapl, MPI_COMM_WORLD, MPI_INFO_NULL);
 	st->file = H5Fopen(path, H5F_ACC_RDWR, fapl);
@@ -64,7 +37,9 @@ static int write_field(struct store *st, int field, int row_index, const unsigne
 	H5Tclose(type);
 	H5Sclose(memory);
 	H5Sclose(space);
-	return rc >= 0 ? 0 : err_set(err, "%s: cannot write %s of image %d (disk full?)", st->path, f->path, row_index);
+	return rc >= 0 ? 0
+		       : err_set(err, "%s: cannot write %s of image %d (disk full?)", st->path, f->path,
+				 row_index);
 }
 
 int store_write_row(struct store *st, int i, unsigned char *row, enum row_status status, struct err *err)
@@ -73,7 +48,8 @@ int store_write_row(struct store *st, int i, unsigned char *row, enum row_status
 	uint32_t crc = schema_checksum(s, row);
 
 	for (int f = 0; f < s->count; f++)
-		if (f != s->path && f != s->label && f != s->checksum && f != s->status && write_field(st, f, i, row, err))
+		if (f != s->path && f != s->label && f != s->checksum && f != s->status &&
+			write_field(st, f, i, row, err))
 			return -1;
 	memcpy(row + s->fields[s->checksum].offset, &crc, sizeof(crc));
 	row[s->fields[s->status].offset] = (unsigned char)status;
@@ -91,10 +67,8 @@ int store_close(struct store *st, struct err *err)
 		H5Pclose(st->transfer);
 	if (st->file >= 0 && H5Fclose(st->file) < 0)
 		rc = err_set(err, "%s: cannot write", st->path);
-	if (st->lock >= 0)
-		close(st->lock);
 	free(st->datasets);
 	free(st->path);
-	*st = (struct store){.file = -1, .lock = -1};
+	*st = (struct store){.file = -1};
 	return rc;
 }

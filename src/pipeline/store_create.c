@@ -51,7 +51,8 @@ int64_t store_field_type(const struct field *f)
 
 static void put_attribute(hid_t object, const char *name, hid_t type, const void *value)
 {
-	hid_t space = H5Screate(H5S_SCALAR), a = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+	hid_t space = H5Screate(H5S_SCALAR),
+	      a = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
 
 	if (a < 0 || H5Awrite(a, type, value) < 0)
 		BUG("attribute %s", name);
@@ -110,8 +111,8 @@ static hid_t make_group(struct maker *m, const char *name)
 	return g;
 }
 
-static hid_t make_dataset(struct maker *m, const char *name, hid_t type, int ndim, const hsize_t *dims,
-	const char *help)
+static hid_t make_dataset(
+	struct maker *m, const char *name, hid_t type, int ndim, const hsize_t *dims, const char *help)
 {
 	hid_t space = H5Screate_simple(ndim, dims, NULL);
 	hid_t d = H5Dcreate2(m->file, name, type, space, m->links, m->create, H5P_DEFAULT);
@@ -124,7 +125,8 @@ static hid_t make_dataset(struct maker *m, const char *name, hid_t type, int ndi
 }
 
 /* A dimension scale with values; its name is the last part of its path. */
-static int make_axis(struct maker *m, const char *path, const char *help, hid_t type, size_t size, const void *value)
+static int make_axis(
+	struct maker *m, const char *path, const char *help, hid_t type, size_t size, const void *value)
 {
 	hsize_t dims[1] = {size};
 	hid_t d = make_dataset(m, path, type, 1, dims, help);
@@ -154,9 +156,11 @@ static int make_axes(struct maker *m, const struct schema *s)
 
 	for (int i = 0; i < s->images; i++)
 		id[i] = i;
-	rc = make_axis(m, "/image", "image id: position in the data set", H5T_NATIVE_INT, (size_t)s->images, id);
+	rc = make_axis(
+		m, "/image", "image id: position in the data set", H5T_NATIVE_INT, (size_t)s->images, id);
 	for (int i = 0; i < s->axes_count && !rc; i++)
-		rc = make_axis(m, s->axes[i].path, s->axes[i].help, H5T_NATIVE_DOUBLE, s->axes[i].size, s->axes[i].value);
+		rc = make_axis(m, s->axes[i].path, s->axes[i].help, H5T_NATIVE_DOUBLE, s->axes[i].size,
+			s->axes[i].value);
 	free(id);
 	return rc;
 }
@@ -215,7 +219,8 @@ static int make_groups(struct maker *m, const struct config *c)
 static int make_summary(struct maker *m, const struct schema *s)
 {
 	static const char *const help[] = {"finite values", "mean", "sample standard deviation",
-		"bootstrap 95 % interval of the mean, lower end", "bootstrap 95 % interval of the mean, upper end"};
+		"bootstrap 95 % interval of the mean, lower end",
+		"bootstrap 95 % interval of the mean, upper end"};
 	static const char status_names[3][8] = {"pending", "done", "failed"};
 	hid_t g = make_group(m, "/summary");
 	size_t longest = 1;
@@ -230,7 +235,8 @@ static int make_summary(struct maker *m, const struct schema *s)
 		strcpy(names + (size_t)i * longest, s->summary[i]);
 	hid_t name_type = text_type(longest), status_type = text_type(8);
 	hsize_t rows[1] = {(hsize_t)s->summary_count}, three[1] = {3};
-	int rc = make_axis(m, "/summary/name", "what the row summarises", name_type, (size_t)s->summary_count, names) ||
+	int rc = make_axis(m, "/summary/name", "what the row summarises", name_type, (size_t)s->summary_count,
+			 names) ||
 		 make_axis(m, "/summary/status", "status of a row of /images", status_type, 3, status_names);
 	for (int i = 0; i < SUMMARY_COLUMNS && !rc; i++) {
 		char *path = x_asprintf("/summary/%s", store_summary_columns[i]);
@@ -241,7 +247,9 @@ static int make_summary(struct maker *m, const struct schema *s)
 			H5Dclose(d);
 		free(path);
 	}
-	hid_t d = rc ? -1 : make_dataset(m, "/summary/status_count", H5T_STD_I32LE, 1, three, "images of each status");
+	hid_t d = rc ? -1
+		     : make_dataset(
+			       m, "/summary/status_count", H5T_STD_I32LE, 1, three, "images of each status");
 	rc = d < 0 ? -1 : attach(m, d, "/summary/status", 0);
 	if (d >= 0)
 		H5Dclose(d);
@@ -264,9 +272,11 @@ static void put_identity(hid_t file, const struct store_identity *id)
 	put_attribute(file, "seed", H5T_NATIVE_UINT64, &id->seed);
 	put_attribute(file, "batch", H5T_NATIVE_INT, &id->batch);
 	put_text(file, "definitions",
-		"maps: attribution of the target's logit to each pixel of the preprocessed image, in units of /methods/*/scale; "
+		"maps: attribution of the target's logit to each pixel of the preprocessed image, in units "
+		"of /methods/*/scale; "
 		"curves: score against fraction of pixels changed, pixels ordered by value, ties by index; "
-		"auc: trapezoid over the true fraction; parameters: attributes of each group; summary: mean over images with a "
+		"auc: trapezoid over the true fraction; parameters: attributes of each group; summary: mean "
+		"over images with a "
 		"finite value, 95 % percentile bootstrap of 10000 resamples");
 }
 
@@ -299,8 +309,8 @@ static int fill_known(struct maker *m, const struct schema *s, const struct data
 	return rc;
 }
 
-static int make_all(struct maker *m, const struct schema *s, const struct config *c, const struct store_identity *id,
-	const struct dataset *d)
+static int make_all(struct maker *m, const struct schema *s, const struct config *c,
+	const struct store_identity *id, const struct dataset *d)
 {
 	put_identity(m->file, id);
 	if (make_groups(m, c) || make_axes(m, s)) /* links to axes would make groups of their own */
@@ -320,7 +330,8 @@ static int reserve_and_sync(const char *path, struct err *err)
 	if (fd < 0 || fstat(fd, &st))
 		rc = err_set(err, "%s: cannot open: %s", path, strerror(errno));
 	else if (fallocate(fd, 0, 0, st.st_size) && errno == ENOSPC)
-		rc = err_set(err, "%s: too little disk space for %.1f MB of results", path, (double)st.st_size / 1e6);
+		rc = err_set(err, "%s: too little disk space for %.1f MB of results", path,
+			(double)st.st_size / 1e6);
 	else if (fsync(fd))
 		rc = err_set(err, "%s: cannot write: %s", path, strerror(errno));
 	if (fd >= 0)
@@ -344,13 +355,44 @@ static int make_folders(const char *path, struct err *err)
 	return rc;
 }
 
-int store_create(const char *path, const struct schema *s, const struct config *c, const struct store_identity *id,
-	const struct dataset *d, struct err *err)
+/* Open file description locks: they do not mix with the flock() that HDF5 readers take, and they stay with
+ * the file when it is renamed. */
+static int lock_file(const char *path, int flags, struct err *err)
+{
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int fd = open(path, O_RDWR | O_CLOEXEC | flags, 0666);
+
+	if (fd < 0)
+		return err_set(err, "%s: cannot open for writing: %s", path, strerror(errno));
+	if (fcntl(fd, F_OFD_SETLK, &whole) && (errno == EAGAIN || errno == EACCES)) {
+		close(fd);
+		return err_set(err, "%s: another run is writing this file", path);
+	}
+	return fd; /* a file system without locks is taken as it is */
+}
+
+int store_lock(const char *path, struct err *err)
+{
+	return lock_file(path, 0, err);
+}
+
+/* The finished file takes its name; without `replace` only if that is free. */
+static int take_name(const char *temporary, const char *path, int replace, struct err *err)
+{
+	if (!replace && !access(path, F_OK))
+		return err_set(err, "%s: another run has just created it", path);
+	if (rename(temporary, path))
+		return err_set(err, "%s: cannot rename to %s: %s", temporary, path, strerror(errno));
+	return 0;
+}
+
+int store_create(const char *path, int replace, const struct schema *s, const struct config *c,
+	const struct store_identity *id, const struct dataset *d, struct err *err)
 {
 	char *temporary = x_asprintf("%s.tmp", path);
 	struct maker m = {.path = temporary, .err = err};
 	hid_t fcpl = H5Pcreate(H5P_FILE_CREATE);
-	int rc = make_folders(path, err);
+	int lock = make_folders(path, err) ? -1 : lock_file(temporary, O_CREAT, err), rc = lock < 0;
 
 	H5Pset_obj_track_times(fcpl, 0);
 	m.create = H5Pcreate(H5P_DATASET_CREATE);
@@ -367,14 +409,14 @@ int store_create(const char *path, const struct schema *s, const struct config *
 		if (H5Fclose(m.file) < 0 && !rc)
 			rc = err_set(err, "%s: cannot write", temporary);
 	}
-	rc = rc || reserve_and_sync(temporary, err);
-	if (!rc && rename(temporary, path))
-		rc = err_set(err, "%s: cannot rename to %s: %s", temporary, path, strerror(errno));
-	if (rc)
+	rc = rc || reserve_and_sync(temporary, err) || take_name(temporary, path, replace, err);
+	if (rc && lock >= 0) { /* a file that somebody else has locked is not ours to remove */
 		unlink(temporary);
+		close(lock);
+	}
 	H5Pclose(m.links);
 	H5Pclose(m.create);
 	H5Pclose(fcpl);
 	free(temporary);
-	return rc ? -1 : 0;
+	return rc ? -1 : lock;
 }

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/num.h"
+#include "base/version.h"
 #include "formats/h5.h"
 #include "pipeline/store_parts.h"
 
@@ -18,45 +19,55 @@ static char *attribute_text(hid_t file, const char *name)
 
 	if (a < 0)
 		return NULL;
-	hid_t type = H5Aget_type(a);
+	hid_t type = H5Aget_type(a), space = H5Aget_space(a);
 	char *text = NULL;
-	if (H5Tget_class(type) == H5T_STRING && !H5Tis_variable_str(type)) {
+	if (H5Tget_class(type) == H5T_STRING && !H5Tis_variable_str(type) &&
+		H5Sget_simple_extent_npoints(space) == 1) {
 		text = x_calloc(H5Tget_size(type) + 1, 1);
 		H5Aread(a, type, text);
 	}
+	H5Sclose(space);
 	H5Tclose(type);
 	H5Aclose(a);
 	return text;
 }
 
-/* The first line in which two texts differ, for the message. */
+/* Where a model or data set lies does not matter: what they are is compared by checksums. */
+static int is_place(const char *line)
+{
+	return !strncmp(line, "  path: ", 8) || !strncmp(line, "  classes: ", 11);
+}
+
+/* The first line in which two configurations differ, as an error; 0 if there is none. */
 static int differing_line(struct err *err, const char *path, const char *theirs, const char *ours)
 {
-	while (*theirs && *ours) {
+	while (*theirs || *ours) {
 		size_t n = strcspn(theirs, "\n"), m = strcspn(ours, "\n");
+		int same = n == m && !memcmp(theirs, ours, n);
 
-		if (n != m || memcmp(theirs, ours, n))
-			return err_set(err, "%s: made with another configuration: the file has \"%.*s\", now \"%.*s\"", path,
-				(int)n, theirs, (int)m, ours);
+		if (!same && !(is_place(theirs) && is_place(ours)))
+			return err_set(err,
+				"%s: made with another configuration: the file has \"%.*s\", now \"%.*s\"",
+				path, (int)n, theirs, (int)m, ours);
 		theirs += n + (theirs[n] != 0);
 		ours += m + (ours[m] != 0);
 	}
-	return err_set(err, "%s: made with another configuration: the file has %s", path,
-		*theirs ? "more lines" : "fewer lines");
+	return 0;
 }
 
-static int same_text(hid_t file, const char *path, const char *name, const char *ours, const char *what,
-	struct err *err)
+static int same_text(
+	hid_t file, const char *path, const char *name, const char *ours, const char *what, struct err *err)
 {
 	char *theirs = attribute_text(file, name);
 	int rc = 0;
 
 	if (!theirs)
 		rc = err_set(err, "%s: no attribute %s: not a results file of dave-eval", path, name);
+	else if (!strcmp(name, "config"))
+		rc = differing_line(err, path, theirs, ours);
 	else if (strcmp(theirs, ours))
-		rc = !strcmp(name, "config") ? differing_line(err, path, theirs, ours)
-					     : err_set(err, "%s: made with another %s (%.12s..., now %.12s...)", path, what,
-						       theirs, ours);
+		rc = err_set(
+			err, "%s: made with another %s (%.12s..., now %.12s...)", path, what, theirs, ours);
 	free(theirs);
 	return rc;
 }
@@ -66,8 +77,8 @@ static void warn_if_other(hid_t file, const char *path, const char *name, const 
 	char *theirs = attribute_text(file, name);
 
 	if (theirs && strcmp(theirs, ours))
-		log_warn("%s was begun with %s %s, goes on with %s: rows may differ in the last bits", path, what, theirs,
-			ours);
+		log_warn("%s was begun with %s %s, goes on with %s: rows may differ in the last bits", path,
+			what, theirs, ours);
 	free(theirs);
 }
 
@@ -107,6 +118,8 @@ int store_check(const char *path, const struct schema *s, const struct store_ide
 		 read_status(file, path, s, status, err);
 	if (!rc) {
 		warn_if_other(file, path, "blas_core", id->blas_core, "BLAS kernels for");
+		warn_if_other(file, path, "program_version", DAVE_EVAL_VERSION, "version");
+		warn_if_other(file, path, "git_revision", version_revision(), "revision");
 	}
 	H5Fclose(file);
 	return rc ? -1 : 0;
@@ -156,7 +169,8 @@ int store_summarise(const char *path, const struct schema *s, uint64_t seed, int
 		return err_set(err, "%s: cannot open for the summary", path);
 	size_t rows = (size_t)s->summary_count;
 	uint8_t *status = x_malloc((size_t)s->images);
-	double *v = x_malloc((size_t)s->images * sizeof(*v)), *table = x_malloc(SUMMARY_COLUMNS * rows * sizeof(*table));
+	double *v = x_malloc((size_t)s->images * sizeof(*v)),
+	       *table = x_malloc(SUMMARY_COLUMNS * rows * sizeof(*table));
 	int rc = read_status(file, path, s, status, err);
 
 	counts[0] = counts[1] = counts[2] = 0;

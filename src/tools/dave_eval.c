@@ -21,17 +21,20 @@ static const char usage[] =
 	"into an HDF5 file. Results are the same bit for bit for any number of ranks.\n"
 	"\n"
 	"  -o, --output FILE            the same as --set run.output=FILE\n"
-	"  -s, --set SECTION.KEY=VALUE  override a key; items of lists by name: --set methods.dave.samples=6\n"
+	"  -s, --set SECTION.KEY=VALUE  override a key; items of lists by name: --set "
+	"methods.dave.samples=6\n"
 	"  -l, --limit N                only the first N images (--set data.limit=N)\n"
 	"      --seed N                 the same as --set run.seed=N\n"
 	"      --resume                 go on with the results file, if it is there\n"
 	"      --overwrite              replace the results file, if it is there\n"
-	"  -n, --dry-run                check everything, print the resolved configuration and what the run will\n"
+	"  -n, --dry-run                check everything, print the resolved configuration and what the run "
+	"will\n"
 	"                               take, write nothing\n"
 	"  -h, --help                   this text and all configuration keys\n"
 	"  -V, --version                version and revision\n"
 	"\n"
-	"Exit status: 0 done; 1 the run failed; 2 wrong usage or configuration; 85 stopped by SIGINT, SIGTERM or\n"
+	"Exit status: 0 done; 1 the run failed; 2 wrong usage or configuration; 85 stopped by SIGINT, "
+	"SIGTERM or\n"
 	"SIGUSR1 (run again with --resume).\n";
 
 enum { OPT_SEED = 256, OPT_RESUME, OPT_OVERWRITE, OPT_KEYS, OPT_SCHEMA, MAX_SETS = 256 };
@@ -45,9 +48,16 @@ struct arguments {
 
 static void add_set(struct arguments *a, const char *key, const char *value)
 {
-	if (a->sets_count == MAX_SETS)
-		return;
-	a->sets[a->sets_count++] = a->made[a->made_count++] = x_asprintf("%s=%s", key, value);
+	if (a->sets_count < MAX_SETS)
+		a->sets[a->sets_count] = a->made[a->made_count++] = x_asprintf("%s=%s", key, value);
+	a->sets_count++;
+}
+
+static int bad_usage(int speak, const char *what, const char *which)
+{
+	if (speak)
+		log_error("%s (%s); try: dave-eval --help", what, which);
+	return EXIT_USAGE;
 }
 
 /* Returns the exit status when the program is to end now, else -1. */
@@ -58,11 +68,11 @@ static int parse_arguments(struct arguments *a, int argc, char **argv, int speak
 		{"seed", required_argument, NULL, OPT_SEED}, {"resume", no_argument, NULL, OPT_RESUME},
 		{"overwrite", no_argument, NULL, OPT_OVERWRITE}, {"dry-run", no_argument, NULL, 'n'},
 		{"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'},
-		{"reference-keys", no_argument, NULL, OPT_KEYS}, {"reference-schema", no_argument, NULL, OPT_SCHEMA},
-		{NULL, 0, NULL, 0}};
+		{"reference-keys", no_argument, NULL, OPT_KEYS},
+		{"reference-schema", no_argument, NULL, OPT_SCHEMA}, {NULL, 0, NULL, 0}};
 	int o;
 
-	opterr = speak;
+	opterr = 0;
 	while ((o = getopt_long(argc, argv, "o:s:l:nhV", table, NULL)) != -1)
 		switch (o) {
 		case 'o':
@@ -70,7 +80,8 @@ static int parse_arguments(struct arguments *a, int argc, char **argv, int speak
 			break;
 		case 's':
 			if (a->sets_count < MAX_SETS)
-				a->sets[a->sets_count++] = optarg;
+				a->sets[a->sets_count] = optarg;
+			a->sets_count++;
 			break;
 		case 'l':
 			add_set(a, "data.limit", optarg);
@@ -106,17 +117,15 @@ static int parse_arguments(struct arguments *a, int argc, char **argv, int speak
 				schema_reference(stdout);
 			return 0;
 		default:
-			if (speak)
-				fputs("try: dave-eval --help\n", stderr);
-			return EXIT_USAGE;
+			return bad_usage(speak, "unknown option or missing value", argv[optind - 1]);
 		}
-	if (optind + 1 != argc || (a->run.resume && a->run.overwrite)) {
-		if (speak)
-			fputs(optind + 1 != argc ? "error: expected one CONFIG.yaml; try: dave-eval --help\n"
-						 : "error: --resume and --overwrite exclude each other\n",
-				stderr);
-		return EXIT_USAGE;
-	}
+	if (optind + 1 != argc)
+		return bad_usage(
+			speak, "expected one CONFIG.yaml", optind < argc ? argv[optind + 1] : "none given");
+	if (a->run.resume && a->run.overwrite)
+		return bad_usage(speak, "exclude each other", "--resume and --overwrite");
+	if (a->sets_count > MAX_SETS)
+		return bad_usage(speak, "too many overrides", "at most 256");
 	a->file = argv[optind];
 	return -1;
 }

@@ -12,7 +12,8 @@
 static const char usage[] =
 	"usage: dave-explain --model DIR [--class N] [--method dave] IMAGE -o MAP.png\n"
 	"\n"
-	"Explains one decision of a Vision Transformer: prints the five most probable classes and writes a heat\n"
+	"Explains one decision of a Vision Transformer: prints the five most probable classes and writes a "
+	"heat\n"
 	"map over the picture (resized and cropped as the model sees it).\n"
 	"\n"
 	"  -m, --model DIR      checkpoint folder (config.json, model.safetensors, as timm publishes them)\n"
@@ -50,6 +51,7 @@ int main(int argc, char **argv)
 			e.method = optarg;
 			break;
 		case 's':
+			bad |= e.sets_count == 32;
 			if (e.sets_count < 32)
 				sets[e.sets_count++] = optarg;
 			break;

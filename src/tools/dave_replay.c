@@ -60,7 +60,8 @@ int main(int argc, char **argv)
 	}
 	h5_setup();
 	gemm_set_threads(1);
-	if (image ? replay_image(image, model, output, &err) : replay_file(argv[optind], model, output, &err)) {
+	if (image ? replay_image(image, model, output, &err)
+		  : replay_file(argv[optind], model, output, &err)) {
 		log_error("%s", err.msg);
 		return EXIT_RUN;
 	}

@@ -1,0 +1,45 @@
+/* The plain sections of a configuration: a row per key. */
+#include "pipeline/config.h"
+
+#define AT(field) offsetof(struct config, field)
+
+static const struct option_row run_options[] = {
+	{"output", OPT_PATH, AT(run.output), NULL, 0, 0, NULL, "results file (HDF5)"},
+	{"seed", OPT_U64, AT(run.seed), "0", 0, 0, NULL,
+		"of everything random; a result is a function of it"},
+	OPTION_END};
+static const struct option_row model_options[] = {
+	{"path", OPT_PATH, AT(model.path), NULL, 0, 0, NULL,
+		"checkpoint folder: config.json and model.safetensors, as timm publishes them"},
+	OPTION_END};
+static const struct option_row data_options[] = {
+	{"path", OPT_PATH, AT(data.path), NULL, 0, 0, NULL,
+		"folder of class folders, or a list file of lines `path label`"},
+	{"classes", OPT_PATH, AT(data.classes), "", 0, 0, NULL,
+		"file of class folder names, one a line, in index order; default: sorted position of the "
+		"folder"},
+	{"target", OPT_STRING, AT(data.target), "label", 0, 0, NULL,
+		"class to explain: label, prediction, or an index"},
+	{"limit", OPT_INT, AT(data.limit), "0", 0, 2147483647, NULL, "only the first images (0: all)"},
+	OPTION_END};
+static const struct option_row engine_options[] = {
+	{"batch", OPT_AUTO, AT(engine.batch), "auto", 1, 1024, NULL,
+		"images per pass; the last bits of results depend on it; auto depends on the model alone"},
+	{"threads", OPT_INT, AT(engine.threads), "1", 1, 1024, NULL,
+		"BLAS threads per rank; one rank per core is faster"},
+	OPTION_END};
+static const struct option_row store_options[] = {
+	{"maps", OPT_CHOICE, AT(store.maps), "float16", 0, 0, "none|float16|float32",
+		"type of the stored maps (largest magnitude 1, beside a float64 scale)"},
+	{"raw", OPT_BOOL, AT(store.raw), "false", 0, 0, NULL,
+		"also the raw signed maps before post-processing, float32"},
+	OPTION_END};
+
+const struct config_section config_sections[] = {
+	{"run", "the run itself", run_options},
+	{"model", "what is explained", model_options},
+	{"data", "the images", data_options},
+	{"engine", "how passes are computed", engine_options},
+	{"store", "what is kept", store_options},
+	{NULL, NULL, NULL},
+};
