@@ -23,8 +23,7 @@ decision agrees (it has nothing exact to say otherwise).
 
 Golden of the real network (deit_tiny_real.h5, published code in float32): logits 1e-4 absolute; each weff sample 2e-4
 relative L2; agg 2e-4 * max|golden| at safe entries; post from OUT's agg 2e-5, post end to end 0.01 relative L2 (that
-much because of the unsafe entries); curves 1e-4 absolute (the logits' bar can move a probability by 5e-5; at 1e-3 a
-program that replaces one pixel too few passed).
+much because of the unsafe entries); curves 1e-4 absolute (the logits' bar can move a probability by 5e-5).
 
 The deletion curves of deit_tiny_real.h5 (verified: torch reproduces every untied point within 3e-6)
   both rank the recorded `post` (not agg), replace all three channels of a pixel, and score the softmax probability of
