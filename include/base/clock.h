@@ -19,4 +19,7 @@ void stop_install(void);
 /* Has a stop been requested? Long loops ask between pieces of work and give up what is in flight. */
 bool stop_requested(void);
 
+/* Called whenever somebody asks: lets MPI answer other ranks in the middle of an image. NULL: nothing. */
+void stop_on_ask(void (*hook)(void));
+
 #endif

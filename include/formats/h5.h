@@ -47,6 +47,16 @@ int h5_read_int(int64_t *out, size_t count, int64_t file, const char *name, stru
 int h5_attr_double(double *out, int64_t file, const char *object, const char *name, struct err *err);
 int h5_attr_int(int64_t *out, int64_t file, const char *object, const char *name, struct err *err);
 
+/* Text of a scalar attribute of the root, of fixed length; owned by the caller, NULL if there is none. */
+char *h5_attr_text(int64_t file, const char *name);
+
+/* A one-dimensional data set of texts of fixed length: *texts (count x width bytes, NUL-padded, each maybe
+ * without a NUL) is owned by the caller. Returns count, or -1. */
+int h5_read_texts(char **texts, size_t *width, int64_t file, const char *name, struct err *err);
+
+/* Row `row` along the first axis of a data set, as float32; count must be the rest of its shape. */
+int h5_read_row(float *out, size_t count, int64_t file, const char *name, size_t row, struct err *err);
+
 /* Calls visit with the name of each link of a group, by name; stops when it returns non-zero and returns
  * that. */
 int h5_each(int64_t file, const char *group, int (*visit)(const char *name, void *ctx), void *ctx);

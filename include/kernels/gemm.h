@@ -18,8 +18,11 @@ void gemm_tn(float *C, int ldc, const float *A, int lda, const float *B, int ldb
 /* Threads of one call. Bits depend on it (cluster.md), so it is set, never inherited. */
 void gemm_set_threads(int threads);
 
-/* The BLAS kernel set in use ("Zen", "SkylakeX", ...): results are bit-identical on machines that agree on
- * it. */
+/* The BLAS kernel set in use: "Zen", "SkylakeX", ... */
 const char *gemm_core(void);
+
+/* That, and the instruction set of the elementwise kernels, "SkylakeX x86-64-v3", into buf (64 bytes);
+ * returns buf. Results are bit-identical on machines that agree on it. */
+char *gemm_kernels(char buf[64]);
 
 #endif

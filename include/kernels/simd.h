@@ -1,8 +1,9 @@
 /*
  * How the elementwise kernels are vectorised: glibc's vector mathematics (libmvec) inside `omp simd`
- * loops, compiled for AVX-512, AVX2 and plain x86-64 and chosen at run time. Other compilers and
- * machines get the same loops with scalar libm. Sums inside SIMD_LOOP reductions may reassociate;
- * nothing else in the program does.
+ * loops, compiled for AVX2 and for plain x86-64 and chosen at run time. (No AVX-512 variant: the bits depend
+ * on the vector length, and clusters mix machines with and without it; OPENBLAS_CORETYPE=Haswell then makes
+ * them agree.) Other compilers and machines get the same loops with scalar libm. Sums inside SIMD_LOOP
+ * reductions may reassociate; nothing else in the program does.
  */
 #ifndef KERNELS_SIMD_H
 #define KERNELS_SIMD_H
@@ -10,7 +11,8 @@
 #include <math.h>
 
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
-#define SIMD_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define SIMD_DISPATCHED 1
+#define SIMD_CLONES __attribute__((target_clones("arch=x86-64-v3", "default")))
 #define SIMD_PRAGMA(x) _Pragma(#x)
 /* libmvec has vector versions of these; glibc's headers say so only under -ffast-math. */
 #pragma omp declare simd notinbranch

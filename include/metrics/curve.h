@@ -33,6 +33,7 @@ struct curve_params {
 	double min_probability;
 };
 
+/* The members of struct metric_ops that both metrics share; see there. params: a struct curve_params. */
 int curve_check(const void *params, struct err *err);
 int curve_points(const void *params, int height, int width);
 void curve_fractions(const void *params, double *fraction, int height, int width);

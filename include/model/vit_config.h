@@ -37,4 +37,9 @@ int vit_config_read(struct vit_config *c, const char *dir, const struct safetens
 int vit_config_infer(struct vit_config *c, int heads, float eps, int image_h, int image_w,
 	const struct safetensors *st, struct err *err);
 
+/* Everything that was read, as lines `key: value`, into buf (at least VIT_CONFIG_TEXT bytes); returns buf. It
+ * is part of the identity of a run, as the weights are. */
+enum { VIT_CONFIG_TEXT = 1024 };
+char *vit_config_text(char *buf, const struct vit_config *c);
+
 #endif

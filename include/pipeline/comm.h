@@ -25,12 +25,19 @@ void comm_broadcast(char **block, size_t *size);
 /* Rank 0's value on every rank. **Collective.** */
 int comm_agree(int value);
 
+/* Is this text the same on every rank? The same answer on all. **Collective.** */
+int comm_same(const char *text);
+
+/* Name of this node. */
+const char *comm_node(void);
+
 /* The largest of all ranks' values, on every rank. **Collective.** */
 int comm_max(int value);
 
 /*
- * The board: numbers on rank 0 that every rank can add to without rank 0 taking part (MPI-3 one-sided).
- * Slot 0 is the counter of work handed out.
+ * The board: numbers on rank 0 that every rank can add to (MPI-3 one-sided). Within a node rank 0 takes no
+ * part; over TCP it must be inside MPI, which it is whenever it asks stop_requested(), that is after every
+ * pass. Slot 0 is the counter of work handed out.
  */
 struct board {
 	void *window;   /* MPI_Win */

@@ -16,6 +16,7 @@ struct dataset {
 	int count;
 	size_t *at;     /* (count) offset of each path in text */
 	int *label;     /* (count) */
+	int folders;    /* class folders rather than a list */
 	int classes;    /* class folders or names; largest label + 1 for a list */
 	size_t longest; /* bytes of the longest path */
 };
@@ -30,8 +31,11 @@ int dataset_read(struct dataset *d, const char *path, const char *classes_file, 
 
 void dataset_release(struct dataset *d);
 
-/* The path of image i, relative to the root; owned by the data set. */
+/* The path of image i, relative to the root (a list may also hold absolute ones); owned by the data set. */
 const char *dataset_path(const struct dataset *d, int i);
+
+/* A path of the data set as the system knows it; owned by the caller. */
+char *dataset_full_path(const char *root, const char *path);
 
 /* One block of memory and back, for broadcasting; owned by the caller. */
 char *dataset_pack(const struct dataset *d, size_t *size);

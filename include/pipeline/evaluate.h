@@ -33,6 +33,7 @@ enum evaluate_result { EVALUATE_DONE, EVALUATE_FAILED, EVALUATE_STOPPED };
 /* Images per pass: what the configuration says; for `auto` about 800 tokens, from the model alone. */
 int evaluate_batch(const struct config *c, const struct vit_config *vit);
 
+/* Takes all memory for rows of this run; everything given must outlive the evaluator. */
 void evaluator_init(struct evaluator *e, const struct config *c, const struct vit *vit,
 	const struct dataset *d, const struct schema *s);
 void evaluator_release(struct evaluator *e);
@@ -40,9 +41,9 @@ void evaluator_release(struct evaluator *e);
 /* Bytes that an evaluator allocates, beyond the weights. */
 size_t evaluator_bytes(const struct config *c, const struct vit_config *vit, const struct schema *s);
 
-/* Forward and backward passes for one image. */
-void evaluator_passes(
-	const struct config *c, const struct vit_config *vit, double *forward, double *backward);
+/* Forward and backward passes for one image, and their multiply-adds. */
+void evaluator_passes(const struct config *c, const struct vit_config *vit, double *forward, double *backward,
+	double *macs);
 
 /* Fills the row of image i. A bad image gives EVALUATE_FAILED with the reason in the row and in err; a
  * request to stop gives EVALUATE_STOPPED, and the row is to be thrown away. */

@@ -16,9 +16,4 @@ struct explain_options {
 /* Prints the five most probable classes, writes the map over the picture. */
 int explain(const struct explain_options *o, struct err *err);
 
-/* The contact sheet of a results file: images beside their first method's maps, `columns` pairs a row, at
- * most `most` images. data_root replaces the folder of images that the file names, where not NULL. */
-int contact_sheet(const char *results, const char *data_root, const char *output, int columns, int most,
-	struct err *err);
-
 #endif

@@ -17,7 +17,9 @@ struct store_identity {
 	const char *config;            /* resolved, portable */
 	const char *checkpoint_sha256; /* of model.safetensors */
 	const char *data_sha256;       /* of the list of paths and labels */
-	const char *architecture, *blas_core;
+	const char *architecture;
+	const char *model;       /* vit_config_text(): what config.json says of the network and the pixels */
+	const char *cpu_kernels; /* machines that agree on it agree on every bit */
 	uint64_t seed;
 	int batch; /* images per pass that `auto` stood for */
 };
@@ -30,14 +32,16 @@ struct store {
 	char *path;
 };
 
-/* Locks the results file for this process (a lock of its own kind: readers do not feel it). The descriptor,
- * to be closed when the run is over; -1 when another run holds it. Rank 0 alone. */
+/* Locks the results file for this run, through PATH.lock; its folder is created. The descriptor, for
+ * store_unlock() when the run is over; -1 when another run holds it. Rank 0 alone. */
 int store_lock(const char *path, struct err *err);
 
-/* Creates the file with every row pending: as PATH.tmp, synced, then renamed. Rank 0 alone. Refuses when too
- * little disk space is left for all of it, and, without `replace`, when there is a file already. Returns the
- * descriptor of its lock, or -1. */
-int store_create(const char *path, int replace, const struct schema *s, const struct config *c,
+/* Gives the lock back and removes PATH.lock; -1 is ignored. */
+void store_unlock(const char *path, int lock);
+
+/* Creates the file with every row pending: as PATH.tmp, synced, then renamed (a file that is there is
+ * replaced). Refuses when too little disk space is left for all of it. Rank 0 alone, which holds the lock. */
+int store_create(const char *path, const struct schema *s, const struct config *c,
 	const struct store_identity *id, const struct dataset *d, struct err *err);
 
 /* Does the file at path hold the same run? Otherwise an error that says what differs. status (images)
@@ -55,9 +59,12 @@ int store_write_row(struct store *st, int i, unsigned char *row, enum row_status
 /* **Collective.** */
 int store_close(struct store *st, struct err *err);
 
-/* Reads all rows back and writes the summary table; `counts` receives images per status. Rank 0 alone, with
- * the file closed. */
-int store_summarise(const char *path, const struct schema *s, uint64_t seed, int counts[3], struct err *err);
+/* counts[status] = images of each enum row_status, written to the file too. Rank 0 alone, with the file
+ * closed. */
+int store_count(const char *path, const struct schema *s, int counts[3], struct err *err);
+
+/* Reads all rows back and writes the summary table. Rank 0 alone, with the file closed. */
+int store_summarise(const char *path, const struct schema *s, uint64_t seed, struct err *err);
 
 /* One line per row of the summary, of a file that was summarised. */
 void store_print_summary(const char *path, const struct schema *s);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 static volatile sig_atomic_t g_stop;
+static void (*g_hook)(void);
 
 double clock_seconds(void)
 {
@@ -56,7 +57,14 @@ void stop_install(void)
 	sigaction(SIGUSR1, &sa, NULL);
 }
 
+void stop_on_ask(void (*hook)(void))
+{
+	g_hook = hook;
+}
+
 bool stop_requested(void)
 {
+	if (g_hook)
+		g_hook();
 	return g_stop;
 }

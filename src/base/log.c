@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <unistd.h>
 
 /* One write per line, so that lines of several ranks do not mix. */
 static void line(const char *kind, const char *fmt, va_list ap)
@@ -9,7 +10,8 @@ static void line(const char *kind, const char *fmt, va_list ap)
 	char text[2048];
 
 	vsnprintf(text, sizeof(text), fmt, ap);
-	fprintf(stderr, "%s%s\n", kind, text);
+	/* a progress line may be standing there */
+	fprintf(stderr, "%s%s%s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", kind, text);
 }
 
 #define LOG_FUNCTION(name, kind)                                                                             \

@@ -6,6 +6,8 @@
 
 void h5_setup(void)
 {
+	/* at exit HDF5 would close parallel files collectively: a rank that dies alone would wait for ever */
+	H5dont_atexit();
 	setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);
 	H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
@@ -184,6 +186,66 @@ int h5_attr_double(double *out, int64_t file, const char *object, const char *na
 int h5_attr_int(int64_t *out, int64_t file, const char *object, const char *name, struct err *err)
 {
 	return read_attr(out, H5T_NATIVE_INT64, file, object, name, err);
+}
+
+char *h5_attr_text(int64_t file, const char *name)
+{
+	hid_t a = H5Aexists(file, name) > 0 ? H5Aopen(file, name, H5P_DEFAULT) : -1;
+
+	if (a < 0)
+		return NULL;
+	hid_t type = H5Aget_type(a), space = H5Aget_space(a);
+	char *text = NULL;
+	if (H5Tget_class(type) == H5T_STRING && !H5Tis_variable_str(type) &&
+		H5Sget_simple_extent_npoints(space) == 1) {
+		text = x_calloc(H5Tget_size(type) + 1, 1);
+		H5Aread(a, type, text);
+	}
+	H5Sclose(space);
+	H5Tclose(type);
+	H5Aclose(a);
+	return text;
+}
+
+int h5_read_texts(char **texts, size_t *width, int64_t file, const char *name, struct err *err)
+{
+	struct h5_tensor t;
+	hid_t d = open_dataset(&t, file, name, err);
+
+	if (d < 0)
+		return -1;
+	hid_t type = H5Dget_type(d);
+	herr_t rc = H5Tget_class(type) == H5T_STRING && !H5Tis_variable_str(type) && t.ndim == 1 ? 0 : -1;
+	*width = H5Tget_size(type);
+	*texts = x_calloc(t.count + 1, *width);
+	if (rc >= 0)
+		rc = H5Dread(d, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, *texts);
+	H5Tclose(type);
+	H5Dclose(d);
+	return rc >= 0 ? (int)t.count : err_set(err, "data set %s: expected texts of fixed length", name);
+}
+
+int h5_read_row(float *out, size_t count, int64_t file, const char *name, size_t row, struct err *err)
+{
+	struct h5_tensor t;
+	hsize_t start[8] = {row}, size[8] = {1};
+	hid_t d = open_dataset(&t, file, name, err);
+
+	if (d < 0)
+		return -1;
+	if (t.ndim < 1 || row >= t.dims[0] || t.count / t.dims[0] != count) {
+		H5Dclose(d);
+		return err_set(err, "data set %s: expected rows of %zu numbers", name, count);
+	}
+	for (int i = 1; i < t.ndim; i++)
+		size[i] = t.dims[i];
+	hid_t space = H5Dget_space(d), memory = H5Screate_simple(t.ndim, size, NULL);
+	H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, size, NULL);
+	herr_t rc = H5Dread(d, H5T_NATIVE_FLOAT, memory, space, H5P_DEFAULT, out);
+	H5Sclose(memory);
+	H5Sclose(space);
+	H5Dclose(d);
+	return rc >= 0 ? 0 : err_set(err, "data set %s: cannot read row %zu", name, row);
 }
 
 struct visitor {

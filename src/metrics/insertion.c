@@ -10,6 +10,12 @@ static const struct metric_preset presets[] = {
 		"order=most fraction=1 steps=224 substrate=blur kernel=rise kernel_size=11 sigma=5"},
 	{"rise_dataset", "RISE, data sets: the same in 28 steps",
 		"order=most fraction=1 steps=28 substrate=blur kernel=rise kernel_size=11 sigma=5"},
+	{"dave",
+		"the protocol of DAVE's deletion, bringing pixels back: least important first, 90 % of the "
+		"pixels",
+		"order=least fraction=0.9 steps=128 substrate=blur kernel=gaussian kernel_size=31 sigma=7 "
+		"rank=raw "
+		"correct_only=true min_probability=0.9"},
 	{NULL, NULL, NULL},
 };
 

@@ -40,6 +40,17 @@ static const struct family *find_family(const char *architecture)
 	return NULL;
 }
 
+static int unsupported(const char *architecture, const char *path, struct err *err)
+{
+	char list[512] = "";
+
+	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++)
+		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s*", i ? ", " : "",
+			families[i].name);
+	return err_set(err, "%s: architecture \"%s\" is not supported: expected one of %s", path,
+		architecture, list);
+}
+
 static int dim(const struct safetensors *st, const char *name, int axis)
 {
 	const struct tensor *t = safetensors_find(st, name);
@@ -125,8 +136,8 @@ static int read_input_size(
 	json_int_t h = json_integer_value(json_array_get(size, 1)),
 		   w = json_integer_value(json_array_get(size, 2));
 
-	if (json_array_size(size) != 3 || h < 1 || w < 1 || h > 65536 || w > 65536)
-		return err_set(err, "%s: input_size: expected [3, height, width]", path);
+	if (json_array_size(size) != 3 || h < 1 || w < 1 || h > 8192 || w > 8192)
+		return err_set(err, "%s: input_size: expected [3, height, width], at most 8192", path);
 	if (json_integer_value(json_array_get(size, 0)) != c->channels)
 		return err_set(err, "%s: input_size: expected %d channels as in patch_embed.proj.weight",
 			path, c->channels);
@@ -182,9 +193,7 @@ static int read_network(
 	json_t *value;
 
 	if (!f)
-		return err_set(err,
-			"%s: architecture \"%s\" is not supported: expected vit_*, deit_* or deit3_*", path,
-			c->architecture);
+		return unsupported(c->architecture, path, err);
 	json_object_foreach((json_t *)(uintptr_t)args, key, value)
 	{
 		bool known = false;
@@ -258,4 +267,19 @@ int vit_config_infer(struct vit_config *c, int heads, float eps, int image_h, in
 	if (infer_shapes(c, st, err))
 		return -1;
 	return derive(c, st, err);
+}
+
+char *vit_config_text(char *buf, const struct vit_config *c)
+{
+	snprintf(buf, VIT_CONFIG_TEXT,
+		"architecture: %s\ninput_size: [%d, %d, %d]\npatch_size: %d\nembed_dim: %d\ndepth: "
+		"%d\nnum_heads: %d\n"
+		"mlp_hidden: %d\nnum_classes: %d\nlayer_scale: %s\nno_embed_class: %s\neps: %.9g\n"
+		"interpolation: %s\ncrop_pct: %.17g\nmean: [%.9g, %.9g, %.9g]\nstd: [%.9g, %.9g, %.9g]\n",
+		c->architecture, c->channels, c->image_h, c->image_w, c->patch, c->width, c->depth, c->heads,
+		c->hidden, c->classes, c->layer_scale ? "true" : "false",
+		c->no_embed_class ? "true" : "false", (double)c->eps, resize_filter_name(c->interpolation),
+		c->crop_pct, (double)c->mean[0], (double)c->mean[1], (double)c->mean[2], (double)c->std[0],
+		(double)c->std[1], (double)c->std[2]);
+	return buf;
 }

@@ -1,10 +1,12 @@
 #include "pipeline/comm.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 
 #include <mpi.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 void comm_init(struct comm *c, int *argc, char ***argv)
 {
@@ -53,6 +55,14 @@ int comm_max(int value)
 	return value;
 }
 
+/* Between nodes, one-sided operations proceed only while their target is inside MPI. */
+static void answer(void)
+{
+	int found;
+
+	MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, &found, MPI_STATUS_IGNORE);
+}
+
 void board_init(struct board *b, int slots)
 {
 	MPI_Win *window = x_malloc(sizeof(MPI_Win)); /* NOLINT(bugprone-sizeof-expression): a handle */
@@ -67,11 +77,13 @@ void board_init(struct board *b, int slots)
 		b->values[i] = 0;
 	MPI_Win_sync(*window);
 	b->window = window;
+	stop_on_ask(answer);
 	MPI_Barrier(MPI_COMM_WORLD);
 }
 
 void board_release(struct board *b)
 {
+	stop_on_ask(NULL);
 	MPI_Win *window = b->window;
 
 	MPI_Win_unlock_all(*window);
@@ -98,4 +110,24 @@ void board_read(struct board *b, double *values)
 	MPI_Get_accumulate(NULL, 0, MPI_DOUBLE, values, b->slots, MPI_DOUBLE, 0, 0, b->slots, MPI_DOUBLE,
 		MPI_NO_OP, *window);
 	MPI_Win_flush(0, *window);
+}
+
+int comm_same(const char *text)
+{
+	char theirs[256] = "";
+	int differs;
+
+	strncat(theirs, text, sizeof(theirs) - 1);
+	MPI_Bcast(theirs, sizeof(theirs), MPI_CHAR, 0, MPI_COMM_WORLD);
+	differs = strncmp(theirs, text, sizeof(theirs) - 1) != 0;
+	return !comm_max(differs);
+}
+
+const char *comm_node(void)
+{
+	static char name[MPI_MAX_PROCESSOR_NAME];
+	int length;
+
+	MPI_Get_processor_name(name, &length);
+	return name;
 }

@@ -35,6 +35,11 @@ const char *dataset_path(const struct dataset *d, int i)
 	return d->text + d->at[i];
 }
 
+char *dataset_full_path(const char *root, const char *path)
+{
+	return *path == '/' ? x_strdup(path) : x_asprintf("%s/%s", root, path);
+}
+
 /* ---- folders ---- */
 
 static int visible(const struct dirent *e)
@@ -52,6 +57,12 @@ static int is_folder(const char *path)
 	struct stat s;
 
 	return !stat(path, &s) && S_ISDIR(s.st_mode);
+}
+
+/* The directory itself mostly knows: 50,000 calls of stat() are slow on a parallel file system. */
+static int entry_is_folder(const struct dirent *e, const char *full)
+{
+	return e->d_type == DT_UNKNOWN || e->d_type == DT_LNK ? is_folder(full) : e->d_type == DT_DIR;
 }
 
 static int has_image_name(const char *name)
@@ -76,7 +87,7 @@ static int walk(struct dataset *d, const char *relative, int label, int depth, s
 		for (int i = 0; i < n && !rc; i++) {
 			char *child = x_asprintf("%s/%s", relative, list[i]->d_name);
 			char *full = x_asprintf("%s/%s", d->root, child);
-			int folder_now = is_folder(full);
+			int folder_now = entry_is_folder(list[i], full);
 
 			if (pass == 0 && !folder_now && has_image_name(list[i]->d_name))
 				add(d, child, label);
@@ -233,12 +244,18 @@ static int read_list(struct dataset *d, const char *path, struct err *err)
 int dataset_read(struct dataset *d, const char *path, const char *classes_file, int limit, struct err *err)
 {
 	*d = (struct dataset){0};
-	int rc = is_folder(path) ? read_folders(d, path, classes_file, err) : read_list(d, path, err);
+	int rc, folder = is_folder(path);
+
+	if (!folder && *classes_file)
+		rc = err_set(err, "%s: a list has its labels: data.classes is for folders", path);
+	else
+		rc = folder ? read_folders(d, path, classes_file, err) : read_list(d, path, err);
 
 	if (rc) {
 		dataset_release(d);
 		return -1;
 	}
+	d->folders = folder;
 	if (limit && limit < d->count) {
 		d->text_size = d->at[limit];
 		d->count = limit;
@@ -259,12 +276,12 @@ void dataset_release(struct dataset *d)
 
 struct header {
 	size_t text_size, longest, root_size;
-	int count, classes;
+	int count, classes, folders;
 };
 
 char *dataset_pack(const struct dataset *d, size_t *size)
 {
-	struct header h = {d->text_size, d->longest, strlen(d->root) + 1, d->count, d->classes};
+	struct header h = {d->text_size, d->longest, strlen(d->root) + 1, d->count, d->classes, d->folders};
 	size_t labels = (size_t)d->count * sizeof(int);
 
 	*size = sizeof(h) + labels + h.root_size + h.text_size;
@@ -284,8 +301,11 @@ void dataset_unpack(struct dataset *d, const char *block, size_t size)
 	size_t labels = (size_t)h.count * sizeof(int), at = 0;
 	if (size != sizeof(h) + labels + h.root_size + h.text_size)
 		BUG("data set of %zu bytes", size);
-	*d = (struct dataset){
-		.text_size = h.text_size, .longest = h.longest, .count = h.count, .classes = h.classes};
+	*d = (struct dataset){.text_size = h.text_size,
+		.longest = h.longest,
+		.count = h.count,
+		.classes = h.classes,
+		.folders = h.folders};
 	d->label = x_malloc(labels);
 	d->root = x_malloc(h.root_size);
 	d->text = x_malloc(h.text_size);

@@ -78,6 +78,12 @@ void evaluator_init(struct evaluator *e, const struct config *c, const struct vi
 {
 	*e = (struct evaluator){
 		.config = c, .vit = vit, .data = d, .schema = s, .batch = evaluate_batch(c, &vit->config)};
+	for (int i = 0; i < c->methods_count; i++)
+		if (method_figure_count(c->methods[i].ops) > MAX_FIGURES)
+			BUG("%s has too many figures", c->methods[i].ops->name);
+	for (int i = 0; i < c->metrics_count; i++)
+		if (metric_figure_count(c->metrics[i].ops) > MAX_FIGURES)
+			BUG("%s has too many figures", c->metrics[i].ops->name);
 	vit_work_init(&e->work, vit, work_mode(c), e->batch);
 	carve(e, c, &vit->config, e->batch);
 	arena_allocate(&e->arena);
@@ -99,20 +105,23 @@ size_t evaluator_bytes(const struct config *c, const struct vit_config *vit, con
 	return e.arena.used + vit_work_bytes(vit, work_mode(c), batch) + s->row_bytes;
 }
 
-void evaluator_passes(const struct config *c, const struct vit_config *vit, double *forward, double *backward)
+void evaluator_passes(
+	const struct config *c, const struct vit_config *vit, double *forward, double *backward, double *macs)
 {
 	double f, b;
 
 	*forward = 1;
-	*backward = 0;
+	*backward = *macs = 0;
 	for (int i = 0; i < c->methods_count; i++) {
 		c->methods[i].ops->passes(c->methods[i].params, &f, &b);
 		*forward += f;
 		*backward += b;
+		*macs += b * vit_macs_backward(vit, c->methods[i].ops->mode);
 		for (int k = 0; k < c->metrics_count; k++)
 			*forward +=
 				c->metrics[k].ops->forwards(c->metrics[k].params, vit->image_h, vit->image_w);
 	}
+	*macs += *forward * vit_macs_forward(vit);
 }
 
 /* ---- one image ---- */
@@ -136,7 +145,7 @@ static int score(void *ctx, double *probability, double *logit, const float *ima
 
 static int load(struct evaluator *e, int i, struct err *err)
 {
-	char *path = x_asprintf("%s/%s", e->data->root, dataset_path(e->data, i));
+	char *path = dataset_full_path(e->data->root, dataset_path(e->data, i));
 	struct image image;
 	int rc = image_read(&image, path, err);
 
@@ -175,7 +184,7 @@ static int predict(
 	if (e->target < 0 || e->target >= classes)
 		return err_set(err, "target class %d: the model has classes 0 to %d", e->target, classes - 1);
 	*probability = vit_probability(e->logits, classes, e->target);
-	*correct = e->target == best;
+	*correct = e->data->label[i] == best; /* whatever class is explained */
 	schema_put_number(s, row, s->target, e->target);
 	schema_put_number(s, row, s->prediction, best);
 	schema_put_number(s, row, s->probability, *probability);

@@ -85,7 +85,7 @@ static int attribute(float *map, const struct vit *vit, const struct method_ops 
 	size_t plane = (size_t)c->image_h * (size_t)c->image_w;
 	float *raw = x_malloc(plane * sizeof(*raw));
 	float *scratch = x_malloc(postprocess_scratch(c->image_h, c->image_w) * sizeof(*scratch));
-	double figures[16];
+	double figures[16]; /* as many as evaluate.c allows */
 	struct vit_work work;
 	struct arena arena = {0};
 
@@ -128,7 +128,12 @@ static int explain_image(const struct vit *vit, const struct method_ops *ops, co
 		vit_work_release(&work);
 		int best = print_top(logits, c->classes, o->labels),
 		    target = o->target < 0 ? best : o->target;
-		printf("explaining class %d with %s\n", target, ops->name);
+		char value[OPTION_TEXT];
+
+		printf("explaining class %d with %s:", target, ops->name);
+		for (const struct option_row *row = ops->options; row->name; row++)
+			printf(" %s=%s", row->name, option_format(value, params, row));
+		putchar('\n');
 		fflush(stdout);
 		rc = attribute(map, vit, ops, params, x, target, err);
 	}

@@ -9,6 +9,7 @@
 #include "pipeline/progress.h"
 #include "pipeline/store.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +57,11 @@ static int check_classes(const struct job *j, struct err *err)
 			"%s: data.path has %d classes, but the model %s has %d; name the folders in "
 			"data.classes, or set data.target",
 			j->c->file, j->data.classes, j->c->model.path, classes);
+	if (j->c->target == TARGET_LABEL && !*j->c->data.classes && j->data.folders &&
+		j->data.classes < classes && !j->comm->rank)
+		log_warn("%s has %d class folders, the model %d classes: folder k is taken for class k; name "
+			 "the folders in data.classes if they are a selection",
+			j->c->data.path, j->data.classes, classes);
 	if (j->c->target == TARGET_INDEX && j->c->target_index >= classes)
 		return err_set(err, "%s: data.target: class %d, but the model has classes 0 to %d",
 			j->c->file, j->c->target_index, classes - 1);
@@ -69,11 +75,11 @@ static void print_plan(const struct job *j)
 	const struct config *c = j->c;
 	const struct vit_config *v = &j->vit.config;
 	char *text = config_format(c, 0);
-	double forward, backward, gmacs;
+	double forward, backward, macs;
 	char maps[32];
 
-	evaluator_passes(c, v, &forward, &backward);
-	gmacs = 1e-9 * (forward * vit_macs_forward(v) + backward * vit_macs_backward(v, VIT_EFFECTIVE));
+	evaluator_passes(c, v, &forward, &backward, &macs);
+	double gmacs = 1e-9 * macs;
 	fputs(text, stdout);
 	free(text);
 	printf("\n# model    %s: %d x %d pixels, patch %d, %d tokens, width %d, %d blocks, %d heads, %d "
@@ -101,14 +107,16 @@ static int prepare_file(struct job *j, const struct run_options *o, struct err *
 {
 	const struct config *c = j->c;
 	char *config = config_format(c, 1), checkpoint[DIGEST_TEXT], data[DIGEST_TEXT];
+	char model[VIT_CONFIG_TEXT], kernels[64];
 	struct store_identity id = {.config = config,
 		.checkpoint_sha256 = checkpoint,
 		.data_sha256 = data,
 		.architecture = j->vit.config.architecture,
-		.blas_core = gemm_core(),
+		.model = vit_config_text(model, &j->vit.config),
+		.cpu_kernels = gemm_kernels(kernels),
 		.seed = c->run.seed,
 		.batch = evaluate_batch(c, &j->vit.config)};
-	int exists = !access(c->run.output, F_OK), old = -1, rc = 0;
+	int exists, rc;
 	size_t size;
 	char *block = dataset_pack(&j->data, &size);
 	size_t labels = (size_t)j->data.count * sizeof(int), text = j->data.text_size;
@@ -118,19 +126,16 @@ static int prepare_file(struct job *j, const struct run_options *o, struct err *
 	memcpy(block + text, j->data.label, labels);
 	digest_sha256(data, block, text + labels);
 	digest_sha256(checkpoint, j->vit.file.map, j->vit.file.size);
-	if (exists && !o->resume && !o->overwrite)
+	j->lock = store_lock(c->run.output, err);
+	rc = j->lock < 0;
+	exists = !rc && !access(c->run.output, F_OK);
+	if (exists && o->resume)
+		rc = store_check(c->run.output, &j->schema, &id, j->status, err);
+	else if (exists && !o->overwrite)
 		rc = err_set(
 			err, "%s exists: go on with --resume, or replace it with --overwrite", c->run.output);
-	else if (exists)
-		rc = (old = store_lock(c->run.output, err)) < 0;
-	if (!rc && exists && o->resume) {
-		rc = store_check(c->run.output, &j->schema, &id, j->status, err);
-		j->lock = old;
-	} else if (!rc) {
-		rc = (j->lock = store_create(c->run.output, exists, &j->schema, c, &id, &j->data, err)) < 0;
-		if (old >= 0)
-			close(old);
-	}
+	else if (!rc)
+		rc = store_create(c->run.output, &j->schema, c, &id, &j->data, err);
 	free(block);
 	free(config);
 	return rc ? -1 : 0;
@@ -147,20 +152,19 @@ static void list_work(struct job *j)
 /* ---- the loop ---- */
 
 /* Takes images from the board until none is left or a stop is requested. */
-static void work_loop(struct job *j, struct store *st, struct board *board, struct progress *p)
+static void work_loop(
+	struct job *j, struct evaluator *e, struct store *st, struct board *board, struct progress *p)
 {
 	unsigned char *row = x_malloc(j->schema.row_bytes);
-	struct evaluator e;
 	struct err err = {{0}};
 
-	evaluator_init(&e, j->c, &j->vit, &j->data, &j->schema);
 	while (!stop_requested()) {
 		double next = board_add(board, SLOT_NEXT, 1);
 
 		if (next >= j->work_count)
 			break;
 		int k = (int)next;
-		enum evaluate_result r = evaluate(&e, j->work[k], row, &err);
+		enum evaluate_result r = evaluate(e, j->work[k], row, &err);
 		if (r == EVALUATE_STOPPED)
 			break;
 		if (r == EVALUATE_FAILED)
@@ -176,7 +180,6 @@ static void work_loop(struct job *j, struct store *st, struct board *board, stru
 	if (stop_requested()) /* a signal to one rank is for all: nothing more is handed out */
 		board_add(board, SLOT_NEXT, j->work_count);
 	board_add(board, SLOT_LEFT, 1);
-	evaluator_release(&e);
 	free(row);
 }
 
@@ -189,17 +192,19 @@ static void wait_for_others(const struct job *j, struct board *board, struct pro
 	}
 }
 
+/* Summary, last words and exit status. Rank 0. */
 static int finish(const struct job *j, int stopped)
 {
 	const struct config *c = j->c;
 	struct err err = {{0}};
 	int counts[3];
 
-	if (store_summarise(c->run.output, &j->schema, c->run.seed, counts, &err)) {
+	if (store_count(c->run.output, &j->schema, counts, &err) ||
+		(!counts[ROW_PENDING] && store_summarise(c->run.output, &j->schema, c->run.seed, &err))) {
 		log_error("%s", err.msg);
 		return EXIT_RUN;
 	}
-	if (stopped && counts[ROW_PENDING]) {
+	if (stopped && counts[ROW_PENDING]) { /* no time for a summary: it comes with the last row */
 		log_info("stopped with %d of %d images done; go on with --resume", counts[ROW_DONE],
 			j->data.count);
 		return EXIT_STOPPED;
@@ -210,28 +215,50 @@ static int finish(const struct job *j, int stopped)
 	return counts[ROW_DONE] ? 0 : EXIT_RUN;
 }
 
+/* A parallel open waits for all ranks for ever if one cannot see the file. */
+static int everybody_sees(const char *path)
+{
+	int blind = access(path, R_OK | W_OK) != 0;
+
+	if (blind)
+		log_error("%s: node %s cannot open it: %s (results must lie where all nodes see them)", path,
+			comm_node(), strerror(errno));
+	return !comm_max(blind);
+}
+
 static int run_job(struct job *j)
 {
+	const char *output = j->c->run.output;
+	struct evaluator evaluator;
 	struct progress progress;
 	struct board board;
 	struct store st;
 	struct err err = {{0}};
-	int stopped;
+	char kernels[64];
+	int stopped, failed;
 
-	if (comm_max(store_open(&st, j->c->run.output, &j->schema, &err))) {
-		if (!j->comm->rank)
-			log_error("%s", err.msg);
+	if (!everybody_sees(output))
 		return EXIT_RUN;
-	}
+	if (!comm_same(gemm_kernels(kernels)) && !j->comm->rank)
+		log_warn("ranks run on different kinds of CPU: rows differ in the last bits with who "
+			 "computes them; OPENBLAS_CORETYPE=Haswell makes most kinds agree");
+	/* memory first: to run out of it while a parallel file is open is worse */
+	evaluator_init(&evaluator, j->c, &j->vit, &j->data, &j->schema);
+	failed = store_open(&st, output, &j->schema, &err) != 0;
+	if (failed)
+		log_error("node %s: %s", comm_node(), err.msg);
+	if (comm_max(failed))
+		return EXIT_RUN;
 	board_init(&board, progress_slots());
 	progress_init(&progress, &j->schema, j->data.count, j->data.count - j->work_count);
-	work_loop(j, &st, &board, &progress);
+	work_loop(j, &evaluator, &st, &board, &progress);
 	if (!j->comm->rank)
 		wait_for_others(j, &board, &progress);
 	stopped = comm_max(stop_requested());
 	if (!j->comm->rank)
 		progress_say(&progress, &board, 1);
 	board_release(&board);
+	evaluator_release(&evaluator);
 	if (store_close(&st, &err)) {
 		log_error("%s", err.msg);
 		comm_abort(EXIT_RUN);
@@ -242,8 +269,12 @@ static int run_job(struct job *j)
 /* Loads the model on every rank; the first error of any rank is everybody's. */
 static int prepare(struct job *j, struct err *err)
 {
-	if (comm_max(vit_load(&j->vit, j->c->model.path, err) != 0) || share_dataset(j, err) ||
-		check_classes(j, err))
+	int failed = vit_load(&j->vit, j->c->model.path, err) != 0;
+
+	/* what rank 0 sees too, it says for all */
+	if (!comm_agree(failed) && failed)
+		log_error("node %s: %s", comm_node(), err->msg);
+	if (comm_max(failed) || share_dataset(j, err) || check_classes(j, err))
 		return -1;
 	schema_init(&j->schema, j->c, &j->vit.config, &j->data);
 	j->status = x_calloc((size_t)j->data.count, 1);
@@ -280,8 +311,7 @@ int run(const struct comm *comm, const struct config *c, const struct run_option
 	}
 	if (status == EXIT_USAGE && !comm->rank)
 		log_error("%s", err.msg);
-	if (j.lock >= 0)
-		close(j.lock);
+	store_unlock(c->run.output, j.lock);
 	free(j.status);
 	free(j.work);
 	schema_release(&j.schema);

@@ -47,6 +47,10 @@ int store_write_row(struct store *st, int i, unsigned char *row, enum row_status
 	const struct schema *s = st->schema;
 	uint32_t crc = schema_checksum(s, row);
 
+	/* a row that failed before may be written anew: nobody shall take it for whole meanwhile */
+	row[s->fields[s->status].offset] = ROW_PENDING;
+	if (write_field(st, s->status, i, row, err))
+		return -1;
 	for (int f = 0; f < s->count; f++)
 		if (f != s->path && f != s->label && f != s->checksum && f != s->status &&
 			write_field(st, f, i, row, err))

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <hdf5.h>
 #include <hdf5_hl.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -233,6 +234,9 @@ static int make_summary(struct maker *m, const struct schema *s)
 	char *names = x_calloc((size_t)s->summary_count, longest);
 	for (int i = 0; i < s->summary_count; i++)
 		strcpy(names + (size_t)i * longest, s->summary[i]);
+	double *nothing = x_malloc((size_t)s->summary_count * sizeof(*nothing));
+	for (int i = 0; i < s->summary_count; i++)
+		nothing[i] = NAN; /* until the run is over */
 	hid_t name_type = text_type(longest), status_type = text_type(8);
 	hsize_t rows[1] = {(hsize_t)s->summary_count}, three[1] = {3};
 	int rc = make_axis(m, "/summary/name", "what the row summarises", name_type, (size_t)s->summary_count,
@@ -243,6 +247,7 @@ static int make_summary(struct maker *m, const struct schema *s)
 		hid_t d = make_dataset(m, path, H5T_IEEE_F64LE, 1, rows, help[i]);
 
 		rc = d < 0 ? -1 : attach(m, d, "/summary/name", 0);
+		rc = rc || H5Dwrite(d, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, nothing) < 0;
 		if (d >= 0)
 			H5Dclose(d);
 		free(path);
@@ -256,6 +261,7 @@ static int make_summary(struct maker *m, const struct schema *s)
 	H5Tclose(name_type);
 	H5Tclose(status_type);
 	free(names);
+	free(nothing);
 	return rc;
 }
 
@@ -268,7 +274,8 @@ static void put_identity(hid_t file, const struct store_identity *id)
 	put_text(file, "checkpoint_sha256", id->checkpoint_sha256);
 	put_text(file, "data_sha256", id->data_sha256);
 	put_text(file, "architecture", id->architecture);
-	put_text(file, "blas_core", id->blas_core);
+	put_text(file, "model", id->model);
+	put_text(file, "cpu_kernels", id->cpu_kernels);
 	put_attribute(file, "seed", H5T_NATIVE_UINT64, &id->seed);
 	put_attribute(file, "batch", H5T_NATIVE_INT, &id->batch);
 	put_text(file, "definitions",
@@ -355,44 +362,50 @@ static int make_folders(const char *path, struct err *err)
 	return rc;
 }
 
-/* Open file description locks: they do not mix with the flock() that HDF5 readers take, and they stay with
- * the file when it is renamed. */
-static int lock_file(const char *path, int flags, struct err *err)
+/* The lock lies on a file beside the results: on NFS, MPI-IO locks the whole results file for each write and
+ * would wait for us for ever. An open file description lock, so that no other descriptor of ours can drop it.
+ */
+int store_lock(const char *path, struct err *err)
 {
+	char *name = x_asprintf("%s.lock", path);
 	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	int fd = open(path, O_RDWR | O_CLOEXEC | flags, 0666);
+	struct stat ours, theirs;
+	int fd = make_folders(path, err) ? -1 : -2;
 
-	if (fd < 0)
-		return err_set(err, "%s: cannot open for writing: %s", path, strerror(errno));
-	if (fcntl(fd, F_OFD_SETLK, &whole) && (errno == EAGAIN || errno == EACCES)) {
-		close(fd);
-		return err_set(err, "%s: another run is writing this file", path);
+	while (fd == -2) {
+		fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+		if (fd < 0) {
+			fd = err_set(err, "%s: cannot create: %s", name, strerror(errno));
+		} else if (fcntl(fd, F_OFD_SETLK, &whole) && (errno == EAGAIN || errno == EACCES)) {
+			close(fd);
+			fd = err_set(err, "%s: another run is writing this file", path);
+		} else if (fstat(fd, &ours) || stat(name, &theirs) || ours.st_ino != theirs.st_ino) {
+			close(fd); /* its last holder removed it between our open and our lock */
+			fd = -2;
+		}
 	}
+	free(name);
 	return fd; /* a file system without locks is taken as it is */
 }
 
-int store_lock(const char *path, struct err *err)
+void store_unlock(const char *path, int lock)
 {
-	return lock_file(path, 0, err);
+	char *name = x_asprintf("%s.lock", path);
+
+	if (lock >= 0) {
+		unlink(name);
+		close(lock);
+	}
+	free(name);
 }
 
-/* The finished file takes its name; without `replace` only if that is free. */
-static int take_name(const char *temporary, const char *path, int replace, struct err *err)
-{
-	if (!replace && !access(path, F_OK))
-		return err_set(err, "%s: another run has just created it", path);
-	if (rename(temporary, path))
-		return err_set(err, "%s: cannot rename to %s: %s", temporary, path, strerror(errno));
-	return 0;
-}
-
-int store_create(const char *path, int replace, const struct schema *s, const struct config *c,
+int store_create(const char *path, const struct schema *s, const struct config *c,
 	const struct store_identity *id, const struct dataset *d, struct err *err)
 {
 	char *temporary = x_asprintf("%s.tmp", path);
 	struct maker m = {.path = temporary, .err = err};
 	hid_t fcpl = H5Pcreate(H5P_FILE_CREATE);
-	int lock = make_folders(path, err) ? -1 : lock_file(temporary, O_CREAT, err), rc = lock < 0;
+	int rc = make_folders(path, err);
 
 	H5Pset_obj_track_times(fcpl, 0);
 	m.create = H5Pcreate(H5P_DATASET_CREATE);
@@ -409,14 +422,14 @@ int store_create(const char *path, int replace, const struct schema *s, const st
 		if (H5Fclose(m.file) < 0 && !rc)
 			rc = err_set(err, "%s: cannot write", temporary);
 	}
-	rc = rc || reserve_and_sync(temporary, err) || take_name(temporary, path, replace, err);
-	if (rc && lock >= 0) { /* a file that somebody else has locked is not ours to remove */
+	rc = rc || reserve_and_sync(temporary, err);
+	if (!rc && rename(temporary, path))
+		rc = err_set(err, "%s: cannot rename to %s: %s", temporary, path, strerror(errno));
+	if (rc)
 		unlink(temporary);
-		close(lock);
-	}
 	H5Pclose(m.links);
 	H5Pclose(m.create);
 	H5Pclose(fcpl);
 	free(temporary);
-	return rc ? -1 : lock;
+	return rc ? -1 : 0;
 }

@@ -12,26 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Text of a root attribute; owned by the caller, NULL if there is none. */
-static char *attribute_text(hid_t file, const char *name)
-{
-	hid_t a = H5Aexists(file, name) > 0 ? H5Aopen(file, name, H5P_DEFAULT) : -1;
-
-	if (a < 0)
-		return NULL;
-	hid_t type = H5Aget_type(a), space = H5Aget_space(a);
-	char *text = NULL;
-	if (H5Tget_class(type) == H5T_STRING && !H5Tis_variable_str(type) &&
-		H5Sget_simple_extent_npoints(space) == 1) {
-		text = x_calloc(H5Tget_size(type) + 1, 1);
-		H5Aread(a, type, text);
-	}
-	H5Sclose(space);
-	H5Tclose(type);
-	H5Aclose(a);
-	return text;
-}
-
 /* Where a model or data set lies does not matter: what they are is compared by checksums. */
 static int is_place(const char *line)
 {
@@ -39,16 +19,16 @@ static int is_place(const char *line)
 }
 
 /* The first line in which two configurations differ, as an error; 0 if there is none. */
-static int differing_line(struct err *err, const char *path, const char *theirs, const char *ours)
+static int differing_line(
+	struct err *err, const char *path, const char *what, const char *theirs, const char *ours)
 {
 	while (*theirs || *ours) {
 		size_t n = strcspn(theirs, "\n"), m = strcspn(ours, "\n");
 		int same = n == m && !memcmp(theirs, ours, n);
 
 		if (!same && !(is_place(theirs) && is_place(ours)))
-			return err_set(err,
-				"%s: made with another configuration: the file has \"%.*s\", now \"%.*s\"",
-				path, (int)n, theirs, (int)m, ours);
+			return err_set(err, "%s: made with another %s: the file has \"%.*s\", now \"%.*s\"",
+				path, what, (int)n, theirs, (int)m, ours);
 		theirs += n + (theirs[n] != 0);
 		ours += m + (ours[m] != 0);
 	}
@@ -58,13 +38,13 @@ static int differing_line(struct err *err, const char *path, const char *theirs,
 static int same_text(
 	hid_t file, const char *path, const char *name, const char *ours, const char *what, struct err *err)
 {
-	char *theirs = attribute_text(file, name);
+	char *theirs = h5_attr_text(file, name);
 	int rc = 0;
 
 	if (!theirs)
 		rc = err_set(err, "%s: no attribute %s: not a results file of dave-eval", path, name);
-	else if (!strcmp(name, "config"))
-		rc = differing_line(err, path, theirs, ours);
+	else if (!strcmp(name, "config") || !strcmp(name, "model"))
+		rc = differing_line(err, path, what, theirs, ours);
 	else if (strcmp(theirs, ours))
 		rc = err_set(
 			err, "%s: made with another %s (%.12s..., now %.12s...)", path, what, theirs, ours);
@@ -74,7 +54,7 @@ static int same_text(
 
 static void warn_if_other(hid_t file, const char *path, const char *name, const char *ours, const char *what)
 {
-	char *theirs = attribute_text(file, name);
+	char *theirs = h5_attr_text(file, name);
 
 	if (theirs && strcmp(theirs, ours))
 		log_warn("%s was begun with %s %s, goes on with %s: rows may differ in the last bits", path,
@@ -94,30 +74,85 @@ static int read_column(hid_t file, const struct field *f, hid_t type, void *out)
 
 static int read_status(hid_t file, const char *path, const struct schema *s, uint8_t *status, struct err *err)
 {
-	uint32_t *crc = x_malloc((size_t)s->images * sizeof(*crc));
-	int rc = read_column(file, &s->fields[s->status], H5T_NATIVE_UINT8, status) ||
-		 read_column(file, &s->fields[s->checksum], H5T_NATIVE_UINT32, crc);
+	if (read_column(file, &s->fields[s->status], H5T_NATIVE_UINT8, status))
+		return err_set(err, "%s: cannot read the status of the rows", path);
+	return 0;
+}
 
-	for (int i = 0; i < s->images && !rc; i++)
-		if (!crc[i] || status[i] > ROW_FAILED)
+/* Row i as it was written; datasets: one per field. */
+static int read_row(const hid_t *datasets, const struct schema *s, int i, unsigned char *row)
+{
+	for (int f = 0; f < s->count; f++) {
+		const struct field *field = &s->fields[f];
+		hsize_t start[3] = {(hsize_t)i}, count[3] = {1, field->dims[0], field->dims[1]};
+		hid_t space = H5Dget_space(datasets[f]),
+		      memory = H5Screate_simple(1 + field->ndim, count, NULL);
+		hid_t type = store_field_type(field);
+
+		H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, count, NULL);
+		herr_t rc = H5Dread(datasets[f], type, memory, space, H5P_DEFAULT, row + field->offset);
+		H5Tclose(type);
+		H5Sclose(memory);
+		H5Sclose(space);
+		if (rc < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Rows whose bytes do not match their checksum become pending: after the loss of a node the disk may hold a
+ * status without its data. Returns how many, or -1. */
+static int verify_rows(hid_t file, const struct schema *s, uint8_t *status)
+{
+	hid_t *datasets = x_calloc((size_t)s->count, sizeof(*datasets));
+	unsigned char *row = x_malloc(s->row_bytes);
+	int bad = 0;
+
+	for (int f = 0; f < s->count && bad >= 0; f++)
+		if ((datasets[f] = H5Dopen2(file, s->fields[f].path, H5P_DEFAULT)) < 0)
+			bad = -1;
+	for (int i = 0; i < s->images && bad >= 0; i++) {
+		uint32_t crc;
+
+		if (status[i] == ROW_PENDING)
+			continue;
+		if (read_row(datasets, s, i, row)) {
+			bad = -1;
+			break;
+		}
+		memcpy(&crc, row + s->fields[s->checksum].offset, sizeof(crc));
+		if (status[i] > ROW_FAILED || crc != schema_checksum(s, row)) {
 			status[i] = ROW_PENDING;
-	free(crc);
-	return rc ? err_set(err, "%s: cannot read the status of the rows", path) : 0;
+			bad++;
+		}
+	}
+	for (int f = 0; f < s->count; f++)
+		if (datasets[f] > 0)
+			H5Dclose(datasets[f]);
+	free(datasets);
+	free(row);
+	return bad;
 }
 
 int store_check(const char *path, const struct schema *s, const struct store_identity *id, uint8_t *status,
 	struct err *err)
 {
 	hid_t file = h5_open(path, err);
+	int bad = 0;
 
 	if (file < 0)
 		return -1;
 	int rc = same_text(file, path, "config", id->config, "configuration", err) ||
+		 same_text(file, path, "model", id->model, "model configuration", err) ||
 		 same_text(file, path, "checkpoint_sha256", id->checkpoint_sha256, "checkpoint", err) ||
 		 same_text(file, path, "data_sha256", id->data_sha256, "list of images", err) ||
 		 read_status(file, path, s, status, err);
+	if (!rc && (bad = verify_rows(file, s, status)) < 0)
+		rc = err_set(err, "%s: cannot read the rows", path);
+	if (bad > 0)
+		log_warn("%s: %d rows do not match their checksums and are computed again", path, bad);
 	if (!rc) {
-		warn_if_other(file, path, "blas_core", id->blas_core, "BLAS kernels for");
+		warn_if_other(file, path, "cpu_kernels", id->cpu_kernels, "CPU kernels");
 		warn_if_other(file, path, "program_version", DAVE_EVAL_VERSION, "version");
 		warn_if_other(file, path, "git_revision", version_revision(), "revision");
 	}
@@ -161,21 +196,32 @@ static int write_whole(hid_t file, const char *name, hid_t type, const void *dat
 	return rc < 0 ? -1 : 0;
 }
 
-int store_summarise(const char *path, const struct schema *s, uint64_t seed, int counts[3], struct err *err)
+int store_count(const char *path, const struct schema *s, int counts[3], struct err *err)
 {
 	hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+	uint8_t *status = x_malloc((size_t)s->images);
+	int rc = file < 0 ? err_set(err, "%s: cannot open to count its rows", path)
+			  : read_status(file, path, s, status, err);
 
-	if (file < 0)
-		return err_set(err, "%s: cannot open for the summary", path);
+	counts[0] = counts[1] = counts[2] = 0;
+	for (int i = 0; i < s->images && !rc; i++)
+		counts[status[i] <= ROW_FAILED ? status[i] : ROW_PENDING]++;
+	if (!rc && write_whole(file, "/summary/status_count", H5T_NATIVE_INT, counts))
+		rc = err_set(err, "%s: cannot write the counts", path);
+	if (file >= 0 && H5Fclose(file) < 0 && !rc)
+		rc = err_set(err, "%s: cannot write the counts", path);
+	free(status);
+	return rc;
+}
+
+int store_summarise(const char *path, const struct schema *s, uint64_t seed, struct err *err)
+{
 	size_t rows = (size_t)s->summary_count;
 	uint8_t *status = x_malloc((size_t)s->images);
 	double *v = x_malloc((size_t)s->images * sizeof(*v)),
 	       *table = x_malloc(SUMMARY_COLUMNS * rows * sizeof(*table));
-	int rc = read_status(file, path, s, status, err);
-
-	counts[0] = counts[1] = counts[2] = 0;
-	for (int i = 0; i < s->images && !rc; i++)
-		counts[status[i]]++;
+	hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+	int rc = file < 0 || read_status(file, path, s, status, err);
 	for (size_t r = 0; r < rows && !rc; r++) {
 		rc = summary_values(file, s, s->summary_field[r], status, v);
 		struct num_summary n = num_summarise(v, (size_t)s->images, 10000, seed);
@@ -190,8 +236,8 @@ int store_summarise(const char *path, const struct schema *s, uint64_t seed, int
 		snprintf(name, sizeof(name), "/summary/%s", store_summary_columns[k]);
 		rc = write_whole(file, name, H5T_NATIVE_DOUBLE, table + k * rows);
 	}
-	rc = rc || write_whole(file, "/summary/status_count", H5T_NATIVE_INT, counts);
-	rc = H5Fclose(file) < 0 || rc;
+	if (file >= 0)
+		rc = H5Fclose(file) < 0 || rc;
 	free(status);
 	free(v);
 	free(table);

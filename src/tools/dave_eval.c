@@ -144,7 +144,7 @@ static int read_text(char **text, size_t *size, const char *path, struct err *er
 	return bad ? err_set(err, "%s: cannot read: %s", path, strerror(errno)) : 0;
 }
 
-/* Rank 0 reads and checks; the others parse the same text. */
+/* Rank 0 reads, checks and resolves; the others take the resolved text, so that all agree on every path. */
 static int configure(struct config *c, const struct comm *comm, const struct arguments *a, struct err *err)
 {
 	char *text = NULL;
@@ -153,14 +153,19 @@ static int configure(struct config *c, const struct comm *comm, const struct arg
 
 	if (!comm->rank && !(rc = read_text(&text, &size, a->file, err)))
 		rc = config_parse(c, text, size, a->file, a->sets, a->sets_count, err);
-	rc = comm_agree(rc);
-	if (!rc) {
-		comm_broadcast(&text, &size);
-		if (comm->rank)
-			rc = config_parse(c, text, size, a->file, a->sets, a->sets_count, err);
-	}
 	free(text);
-	return rc;
+	text = NULL;
+	if (comm_agree(rc))
+		return -1;
+	if (!comm->rank) {
+		text = config_format(c, 0);
+		size = strlen(text);
+	}
+	comm_broadcast(&text, &size);
+	if (comm->rank && config_parse(c, text, size, a->file, NULL, 0, err))
+		BUG("the resolved configuration does not parse: %s", err->msg);
+	free(text);
+	return 0;
 }
 
 int main(int argc, char **argv)

@@ -1,5 +1,4 @@
 /* dave-explain: one image, a heat map over the picture. */
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/num.h"
 #include "base/version.h"
@@ -19,7 +18,9 @@ static const char usage[] =
 	"  -m, --model DIR      checkpoint folder (config.json, model.safetensors, as timm publishes them)\n"
 	"  -c, --class N        explain class N; default: the prediction\n"
 	"  -M, --method NAME    attribution method; default dave\n"
-	"  -s, --set KEY=VALUE  a parameter of the method, e.g. alpha=0.5 (see dave-eval --help)\n"
+	"  -s, --set KEY=VALUE  a parameter of the method (see dave-eval --help); DAVE's alpha is per "
+	"model:\n"
+	"                       ViT-S 0.1, ViT-B 0.3, DeiT-S and DeiT-III-S 0.5, DeiT-B 0.7, DeiT-III-B 0.9\n"
 	"  -L, --labels FILE    class names, one a line, for the printed list\n"
 	"  -o, --output FILE    PNG to write\n"
 	"  -h, --help           this text\n"

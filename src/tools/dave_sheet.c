@@ -4,17 +4,18 @@
 #include "base/num.h"
 #include "base/version.h"
 #include "formats/h5.h"
-#include "pipeline/explain.h"
+#include "pipeline/sheet.h"
 
 #include <getopt.h>
 #include <stdio.h>
 
 static const char usage[] =
-	"usage: dave-sheet RESULTS.h5 -o SHEET.png [--data DIR] [--columns N] [--most N]\n"
+	"usage: dave-sheet RESULTS.h5 -o SHEET.png [--model DIR] [--data DIR] [--columns N] [--most N]\n"
 	"\n"
 	"Images beside the maps of the first method of a results file, also while the run is going.\n"
 	"\n"
 	"  -o, --output FILE  PNG to write\n"
+	"  -m, --model DIR    checkpoint folder, if it has moved\n"
 	"  -d, --data DIR     folder of the images, if it has moved\n"
 	"  -c, --columns N    pairs of image and map in a row; default 8\n"
 	"  -n, --most N       at most so many images; default 64\n"
@@ -24,18 +25,21 @@ static const char usage[] =
 int main(int argc, char **argv)
 {
 	static const struct option long_options[] = {{"output", required_argument, NULL, 'o'},
-		{"data", required_argument, NULL, 'd'}, {"columns", required_argument, NULL, 'c'},
-		{"most", required_argument, NULL, 'n'}, {"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
-	const char *output = NULL, *data = NULL;
+		{"data", required_argument, NULL, 'd'}, {"model", required_argument, NULL, 'm'},
+		{"columns", required_argument, NULL, 'c'}, {"most", required_argument, NULL, 'n'},
+		{"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
+	const char *output = NULL, *data = NULL, *model = NULL;
 	long columns = 8, most = 64;
 	struct err err = {{0}};
 	int o, bad = 0;
 
-	while ((o = getopt_long(argc, argv, "o:d:c:n:hV", long_options, NULL)) != -1)
+	while ((o = getopt_long(argc, argv, "o:m:d:c:n:hV", long_options, NULL)) != -1)
 		switch (o) {
 		case 'o':
 			output = optarg;
+			break;
+		case 'm':
+			model = optarg;
 			break;
 		case 'd':
 			data = optarg;
@@ -60,7 +64,7 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	h5_setup();
-	if (contact_sheet(argv[optind], data, output, (int)columns, (int)most, &err)) {
+	if (contact_sheet(argv[optind], model, data, output, (int)columns, (int)most, &err)) {
 		log_error("%s", err.msg);
 		return EXIT_RUN;
 	}

@@ -145,6 +145,9 @@ def make_images(folder, count=12, classes=4, seed=3):
 
     rng = np.random.default_rng(seed)
     paths = []
+    # a folder for every class of the model: with fewer, the program warns that folder k is taken for class k
+    for k in range(CLASSES):
+        os.makedirs(os.path.join(folder, f'class_{k}'), exist_ok=True)
     for i in range(count):
         w, h = int(rng.integers(20, 90)), int(rng.integers(20, 90))
         coarse = rng.integers(0, 256, (3, 4, 3), dtype=np.uint8)

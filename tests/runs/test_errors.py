@@ -241,7 +241,7 @@ def models_and_data(t, b):
     refuse.now('a tensor that nothing uses', ['reg_token'], *run, 'model.path=cut')
 
     make_model(b.path('three'), classes=3)
-    refuse.now('more class folders than classes', ['4 classes', '3'], *run, 'model.path=three')
+    refuse.now('more class folders than classes', ['5 classes', '3'], *run, 'model.path=three')
     refuse.now('missing data', ['nodata'], *run, 'data.path=nodata')
     os.makedirs(b.path('empty/class_0'))
     refuse.now('no images', ['no images'], *run, 'data.path=empty')

@@ -71,7 +71,7 @@ def scales_attached(t, f):
 
 def attributes(t, b, f):
     for name in ('program', 'program_version', 'git_revision', 'config', 'checkpoint_sha256', 'data_sha256',
-                 'architecture', 'blas_core', 'definitions'):
+                 'architecture', 'model', 'cpu_kernels', 'definitions'):
         t.ok(f'attribute {name}', len(text_of(f.attrs.get(name, ''))) > 0, list(f.attrs))
     t.equal('checkpoint_sha256', text_of(f.attrs['checkpoint_sha256']), sha256(b.path('model/model.safetensors')))
     t.equal('seed', int(f.attrs['seed']), 7)
@@ -199,7 +199,7 @@ def variants(t, b):
     b.write('plain.yaml', changed(c, metrics=[]))
     r = b.evaluate('plain.yaml', '-o', 'plain.h5', ranks=2)
     t.equal('no metrics: exit 0', r.code, 0)
-    b.write('classes.txt', 'class_3\nclass_2\nother\nclass_1\nclass_0\n')
+    b.write('classes.txt', 'class_3\nclass_2\nclass_4\nclass_1\nclass_0\n')
     r = b.evaluate('config.yaml', '-o', 'classes.h5', '-s', 'data.classes=classes.txt')
     with h5py.File(b.path('classes.h5'), 'r') as f:
         t.equal('data.classes gives the labels', f['images/label'][:].tolist(),

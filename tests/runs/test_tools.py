@@ -86,7 +86,7 @@ def sheet(t, b):
     r = b.run('dave-sheet', 'out.h5', '-o', 'sheet2.png', '--most', 5, '--columns', 5)
     t.ok('dave-sheet --most', r.code == 0 and image_size(b.path('sheet2.png'))[0][1] < 2 * SIZE, r)
     os.rename(b.path('data'), b.path('moved'))
-    refused(t, b, 'data moved', [b.images[0]], 'dave-sheet', 'out.h5', '-o', 'none.png')
+    refused(t, b, 'data moved', ['no picture could be read', '--data'], 'dave-sheet', 'out.h5', '-o', 'none.png')
     r = b.run('dave-sheet', 'out.h5', '-o', 'moved.png', '--columns', 3, '--data', 'moved')
     with open(b.path('sheet.png'), 'rb') as f:
         same = r.code == 0 and open(b.path('moved.png'), 'rb').read() == f.read()
