@@ -200,6 +200,14 @@ static void test_list(void)
 	CU_ASSERT_EQUAL_FATAL(read_set(&d, "lists/l.txt", "", 100, &err), 0);
 	holds(&d, 16777217, want, 7);
 	dataset_release(&d);
+	/* labels are in the list: a file of class names beside it would be ignored, so it is refused */
+	scratch_text("names", "a\nb\n");
+	unreadable("lists/l.txt", "names", "data.classes is for folders", "");
+	char *absolute = dataset_full_path("/root", "/data/a.png"), *relative = dataset_full_path("/root", "a.png");
+	CU_ASSERT_STRING_EQUAL(absolute, "/data/a.png");
+	CU_ASSERT_STRING_EQUAL(relative, "/root/a.png");
+	free(absolute);
+	free(relative);
 	free(root);
 }
 
