@@ -15,11 +15,12 @@ PC_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 PC_LIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
 REVISION  := $(shell git describe --always --dirty --exclude '*' 2>/dev/null || echo unknown)
 
+# Sanitizers instrument away what the compiler would need to know for its warnings about formats.
 # No contraction: a result must not depend on how the compiler pairs multiplications and additions.
 CFLAGS  ?= -O3 -g
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -Iinclude -Isrc $(CFLAGS) -ffp-contract=off -fno-math-errno -fopenmp-simd \
 	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla \
-	$(if $(DEVELOPER),-Werror) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -O1) \
+	$(if $(DEVELOPER),-Werror) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -O1 -Wno-format-truncation) \
 	-MMD -MP $(patsubst -I%,-isystem %,$(PC_CFLAGS))
 # The vector mathematics of glibc has its own library on x86-64.
 MVEC   := $(if $(filter x86_64,$(shell uname -m)),-lmvec)

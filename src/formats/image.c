@@ -297,10 +297,8 @@ static void png_rows(struct png_job *job, struct image *out)
 	size_t row_size = png_get_rowbytes(job->png, job->info);
 	size_t held = passes > 1 ? (size_t)out->height : 1;
 	job->raw = calloc(held, row_size);
-	if (!job->raw)
-		png_error(
-			job->png, "too little memory for its pixels"); /* NOLINT(clang-analyzer-unix.Malloc):
-									  freed with the job */
+	if (!job->raw) /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): raw is freed with the job */
+		png_error(job->png, "too little memory for its pixels");
 	for (int pass = 0; pass < passes; pass++) {
 		for (size_t y = 0; y < (size_t)out->height; y++) {
 			unsigned char *raw = job->raw + (passes > 1 ? y : 0) * row_size;

@@ -5,6 +5,7 @@
 
 #include <mpi.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -117,7 +118,7 @@ int comm_same(const char *text)
 	char theirs[256] = "";
 	int differs;
 
-	strncat(theirs, text, sizeof(theirs) - 1);
+	snprintf(theirs, sizeof(theirs), "%s", text);
 	MPI_Bcast(theirs, sizeof(theirs), MPI_CHAR, 0, MPI_COMM_WORLD);
 	differs = strncmp(theirs, text, sizeof(theirs) - 1) != 0;
 	return !comm_max(differs);
