@@ -76,11 +76,11 @@ programs: $(TOOLS) $(BUILD)/tests/unit $(BUILD)/tests/pixels
 
 demo:
 	@.ci/setup demo
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$$(nproc) all
 	@PYTHON=$(PYTHON) configs/demo/run.sh $(BUILD)
 
 check: setup
-	@$(MAKE) --no-print-directory programs
+	@$(MAKE) --no-print-directory -j$$(nproc) programs
 	@PYTHON=$(PYTHON) MAKE="$(MAKE)" tests/run.sh $(BUILD)
 
 layers: $(OBJECTS)
