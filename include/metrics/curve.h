@@ -76,4 +76,27 @@ extern const struct metric_figure curve_figures[];
 			"leave out images whose target has a smaller probability"                            \
 	}
 
+/* The registry's entry of a metric with the tables `options` and `presets` of its file. */
+#define CURVE_METRIC(kind, text, insert)                                                                     \
+	static int run(void *scratch, const void *params, const struct metric_input *in, double *curve,      \
+		double *figures, struct err *err)                                                            \
+	{                                                                                                    \
+		return curve_run(scratch, params, in, insert, curve, figures, err);                          \
+	}                                                                                                    \
+	extern const struct metric_ops metric_##kind;                                                        \
+	const struct metric_ops metric_##kind = {                                                            \
+		.name = #kind,                                                                               \
+		.help = text,                                                                                \
+		.options = options,                                                                          \
+		.params_size = sizeof(struct curve_params),                                                  \
+		.presets = presets,                                                                          \
+		.figures = curve_figures,                                                                    \
+		.check = curve_check,                                                                        \
+		.points = curve_points,                                                                      \
+		.fractions = curve_fractions,                                                                \
+		.carve = curve_carve,                                                                        \
+		.run = run,                                                                                  \
+		.forwards = curve_forwards,                                                                  \
+	}
+
 #endif

@@ -19,24 +19,5 @@ static const struct metric_preset presets[] = {
 	{NULL, NULL, NULL},
 };
 
-static int run(void *scratch, const void *params, const struct metric_input *in, double *curve,
-	double *figures, struct err *err)
-{
-	return curve_run(scratch, params, in, 0, curve, figures, err);
-}
-
-extern const struct metric_ops metric_deletion;
-const struct metric_ops metric_deletion = {
-	.name = "deletion",
-	.help = "score of the target while pixels are replaced by the substrate, in order of attribution",
-	.options = options,
-	.params_size = sizeof(struct curve_params),
-	.presets = presets,
-	.figures = curve_figures,
-	.check = curve_check,
-	.points = curve_points,
-	.fractions = curve_fractions,
-	.carve = curve_carve,
-	.run = run,
-	.forwards = curve_forwards,
-};
+CURVE_METRIC(deletion,
+	"score of the target while pixels are replaced by the substrate, in order of attribution", 0);

@@ -19,25 +19,7 @@ static const struct metric_preset presets[] = {
 	{NULL, NULL, NULL},
 };
 
-static int run(void *scratch, const void *params, const struct metric_input *in, double *curve,
-	double *figures, struct err *err)
-{
-	return curve_run(scratch, params, in, 1, curve, figures, err);
-}
-
-extern const struct metric_ops metric_insertion;
-const struct metric_ops metric_insertion = {
-	.name = "insertion",
-	.help = "score of the target while pixels are brought back into the substrate, in order of "
-		"attribution",
-	.options = options,
-	.params_size = sizeof(struct curve_params),
-	.presets = presets,
-	.figures = curve_figures,
-	.check = curve_check,
-	.points = curve_points,
-	.fractions = curve_fractions,
-	.carve = curve_carve,
-	.run = run,
-	.forwards = curve_forwards,
-};
+CURVE_METRIC(insertion,
+	"score of the target while pixels are brought back into the substrate, in order of "
+	"attribution",
+	1);

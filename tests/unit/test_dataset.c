@@ -203,9 +203,10 @@ static void test_list(void)
 	/* labels are in the list: a file of class names beside it would be ignored, so it is refused */
 	scratch_text("names", "a\nb\n");
 	unreadable("lists/l.txt", "names", "data.classes is for folders", "");
-	char *absolute = dataset_full_path("/root", "/data/a.png"), *relative = dataset_full_path("/root", "a.png");
+	char *absolute = dataset_full_path("/set", "/data/a.png"),
+	     *relative = dataset_full_path("/set", "a.png");
 	CU_ASSERT_STRING_EQUAL(absolute, "/data/a.png");
-	CU_ASSERT_STRING_EQUAL(relative, "/root/a.png");
+	CU_ASSERT_STRING_EQUAL(relative, "/set/a.png");
 	free(absolute);
 	free(relative);
 	free(root);
