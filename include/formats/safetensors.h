@@ -30,6 +30,7 @@ struct safetensors {
 	size_t size;
 	struct tensor *tensors; /* sorted by name */
 	int count;
+	int owns_data; /* a list made in memory: each tensor's data is malloc'd and freed on release */
 };
 
 /* Maps the file and checks its header: bounds, sizes against shapes, duplicate names. The map stays

@@ -165,8 +165,11 @@ int safetensors_open(struct safetensors *st, const char *path, struct err *err)
 
 void safetensors_release(struct safetensors *st)
 {
-	for (int i = 0; i < st->count; i++)
+	for (int i = 0; i < st->count; i++) {
 		free(st->tensors[i].name);
+		if (st->owns_data)
+			free((void *)(uintptr_t)st->tensors[i].data);
+	}
 	free(st->tensors);
 	if (st->map)
 		munmap((void *)(uintptr_t)st->map, st->size);

@@ -58,28 +58,37 @@ static int by_name(const void *a, const void *b)
 	return strcmp(((const struct tensor *)a)->name, ((const struct tensor *)b)->name);
 }
 
-/* The network from w/, the file's attributes and the shape of x. The tensors' memory lives as long as the
- * program. */
-static int recorded_vit(struct vit *vit, int64_t in, const char *input, struct err *err)
+static int read_recorded(struct vit *vit, struct weight_list *l, struct err *err)
 {
-	struct weight_list l = {.file.path = x_strdup(input), .h5 = in, .err = err};
 	struct vit_config config;
 	struct h5_tensor x;
 	int64_t heads;
 	double eps;
 
-	if (h5_attr_int(&heads, in, "/", "num_heads", err) || h5_attr_double(&eps, in, "/", "ln_eps", err) ||
-		h5_read(&x, in, "x", err))
+	if (h5_attr_int(&heads, l->h5, "/", "num_heads", err) ||
+		h5_attr_double(&eps, l->h5, "/", "ln_eps", err) || h5_read(&x, l->h5, "x", err))
 		return -1;
 	free(x.data);
 	if (x.ndim != 4)
 		return err_set(err, "data set x: expected (images, channels, height, width)");
-	if (!h5_exists(in, "w") || h5_each(in, "w", add_weight, &l))
-		return h5_exists(in, "w") ? -1 : err_set(err, "no weights w/ are recorded: give --model");
-	qsort(l.file.tensors, (size_t)l.file.count, sizeof(*l.file.tensors), by_name);
-	if (vit_config_infer(&config, (int)heads, (float)eps, (int)x.dims[2], (int)x.dims[3], &l.file, err))
+	if (!h5_exists(l->h5, "w"))
+		return err_set(err, "no weights w/ are recorded: give --model");
+	if (h5_each(l->h5, "w", add_weight, l))
 		return -1;
-	return vit_init(vit, &config, &l.file, err);
+	qsort(l->file.tensors, (size_t)l->file.count, sizeof(*l->file.tensors), by_name);
+	if (vit_config_infer(&config, (int)heads, (float)eps, (int)x.dims[2], (int)x.dims[3], &l->file, err))
+		return -1;
+	return vit_init(vit, &config, &l->file, err);
+}
+
+/* The network from w/, the file's attributes and the shape of x. */
+static int recorded_vit(struct vit *vit, int64_t in, const char *input, struct err *err)
+{
+	struct weight_list l = {.file = {.path = x_strdup(input), .owns_data = 1}, .h5 = in, .err = err};
+	int rc = read_recorded(vit, &l, err);
+
+	safetensors_release(&l.file); /* what vit_init() has taken over is no longer in it */
+	return rc;
 }
 
 /* ---- one run: the samples of B images ---- */
@@ -504,8 +513,7 @@ int replay_file(const char *input, const char *model_dir, const char *output, st
 	}
 	if (p.in >= 0)
 		h5_close(p.in, input, err);
-	if (model_dir)
-		vit_release(&p.vit);
+	vit_release(&p.vit);
 	free(temporary);
 	return rc ? -1 : 0;
 }
