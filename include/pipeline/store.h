@@ -45,8 +45,8 @@ int store_create(const char *path, const struct schema *s, const struct config *
 	const struct store_identity *id, const struct dataset *d, struct err *err);
 
 /* Does the file at path hold the same run? Otherwise an error that says what differs. status (images)
- * receives each row's enum row_status; rows whose status was not written together with a checksum count as
- * pending. Rank 0 alone. */
+ * receives each row's enum row_status; a row whose bytes do not match its checksum
+ * counts as pending. Rank 0 alone. */
 int store_check(const char *path, const struct schema *s, const struct store_identity *id, uint8_t *status,
 	struct err *err);
 
