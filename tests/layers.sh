@@ -46,8 +46,8 @@ result "own header first" "$wrong"
 library() { # name, pattern of the include, pattern of the files that may
 	result "$1" "$(grep -rnE "#include *[<\"]($2)" src include | grep -vE "^($3)")"
 }
-library "MPI" 'mpi\.h' 'src/pipeline/(comm|store)\.c'
-library "HDF5" 'hdf5' 'src/formats/h5\.c|src/pipeline/(store|store_create|store_read)\.c'
+library "MPI" 'mpi\.h' 'src/pipeline/(comm|board|store)\.c'
+library "HDF5" 'hdf5' 'src/formats/h5\.c|src/pipeline/(store|store_create|store_read|store_verify)\.c'
 library "BLAS" 'cblas\.h' 'src/kernels/gemm\.c'
 library "JPEG and PNG" 'jpeglib\.h|png\.h' 'src/formats/(image|png_write)\.c'
 library "jansson" 'jansson\.h' 'include/formats/json\.h'

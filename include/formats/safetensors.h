@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 enum tensor_dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_OTHER };
 
@@ -28,7 +29,9 @@ struct safetensors {
 	char *path;
 	const unsigned char *map; /* the whole file */
 	size_t size;
-	struct tensor *tensors; /* sorted by name */
+	int fd;                  /* of the map, to see changes of the file */
+	struct timespec changed; /* when the file was last written before it was mapped */
+	struct tensor *tensors;  /* sorted by name */
 	int count;
 	int owns_data; /* a list made in memory: each tensor's data is malloc'd and freed on release */
 };
@@ -36,6 +39,10 @@ struct safetensors {
 /* Maps the file and checks its header: bounds, sizes against shapes, duplicate names. The map stays
  * until release; tensors point into it. */
 int safetensors_open(struct safetensors *st, const char *path, struct err *err);
+
+/* 0 while nobody has written into the mapped file; a file that was put in its place does not matter, the map
+ * stays what it was. A list made in memory never changes. */
+int safetensors_unchanged(const struct safetensors *st, struct err *err);
 
 /* Unmaps; st may be zeroed or released already. */
 void safetensors_release(struct safetensors *st);

@@ -36,6 +36,9 @@ int vit_init(struct vit *vit, const struct vit_config *config, struct safetensor
 
 void vit_release(struct vit *vit);
 
+/* 0 while nobody has written into the checkpoint since it was loaded. */
+int vit_unchanged(const struct vit *vit, struct err *err);
+
 /* Multiply-adds of a pass over one image, for estimates. */
 double vit_macs_forward(const struct vit_config *c);
 double vit_macs_backward(const struct vit_config *c, enum vit_mode mode);

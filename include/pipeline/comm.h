@@ -1,5 +1,6 @@
 /*
- * MPI, all of it that the program needs. With or without mpirun. FUNNELED: only the main thread calls it.
+ * MPI, all that the program needs of it but for the board and the results file. With or without mpirun. Only
+ * the main thread and the board's call it.
  */
 #ifndef PIPELINE_COMM_H
 #define PIPELINE_COMM_H
@@ -8,6 +9,7 @@
 
 struct comm {
 	int rank, size;
+	int threads; /* may another thread call MPI at the same time? */
 };
 
 /* Starts MPI. **Collective.** */
@@ -34,25 +36,17 @@ const char *comm_node(void);
 /* The largest of all ranks' values, on every rank. **Collective.** */
 int comm_max(int value);
 
-/*
- * The board: numbers on rank 0 that every rank can add to (MPI-3 one-sided). Within a node rank 0 takes no
- * part; over TCP it must be inside MPI, which it is whenever it asks stop_requested(), that is after every
- * pass. Slot 0 is the counter of work handed out.
- */
-struct board {
-	void *window;   /* MPI_Win */
-	double *values; /* on rank 0: the slots */
-	int slots;
-};
+/* Process id of rank 0 where it runs on this node, else 0. **Collective.** */
+int comm_root_here(void);
 
-/* **Collective.** */
-void board_init(struct board *b, int slots);
-void board_release(struct board *b);
+/* out[i] = sum over the ranks, on every rank. **Collective.** */
+void comm_sum(double *out, int count);
 
-/* Adds to a slot and returns what it held before; atomic over all ranks. Not collective. */
-double board_add(struct board *b, int slot, double value);
+/* Number of different nodes, on every rank. **Collective.** */
+int comm_nodes(void);
 
-/* A copy of all slots. Not collective. */
-void board_read(struct board *b, double *values);
+/* Puts together what each rank has of a block: every byte may be other than 0 on one rank only, and is that
+ * one on every rank afterwards. **Collective.** */
+void comm_merge(void *block, size_t size);
 
 #endif

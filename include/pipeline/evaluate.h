@@ -10,6 +10,7 @@
 #include "pipeline/config.h"
 #include "pipeline/dataset.h"
 #include "pipeline/schema.h"
+#include "pipeline/stage.h"
 
 struct evaluator {
 	const struct config *config;
@@ -45,8 +46,10 @@ size_t evaluator_bytes(const struct config *c, const struct vit_config *vit, con
 void evaluator_passes(const struct config *c, const struct vit_config *vit, double *forward, double *backward,
 	double *macs);
 
-/* Fills the row of image i. A bad image gives EVALUATE_FAILED with the reason in the row and in err; a
- * request to stop gives EVALUATE_STOPPED, and the row is to be thrown away. */
-enum evaluate_result evaluate(struct evaluator *e, int i, unsigned char *row, struct err *err);
+/* Fills the row of image i and adds the time it took to the stages. A bad image gives EVALUATE_FAILED with
+ * the reason in the row and in err; a request to stop gives EVALUATE_STOPPED, and the row is to be thrown
+ * away. */
+enum evaluate_result evaluate(
+	struct evaluator *e, int i, unsigned char *row, double seconds[STAGES], struct err *err);
 
 #endif

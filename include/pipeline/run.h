@@ -8,6 +8,7 @@
 
 struct run_options {
 	int resume, overwrite, dry_run;
+	const char *progress; /* file of JSON lines; NULL: OUTPUT.progress.jsonl, "none": none */
 };
 
 enum { EXIT_STOPPED = 85 }; /* stopped by a signal: run again with --resume */

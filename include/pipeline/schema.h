@@ -79,7 +79,10 @@ void schema_put_floats(
 void schema_put_number(const struct schema *s, unsigned char *row, int field, double value);
 void schema_put_text(const struct schema *s, unsigned char *row, int field, const char *text);
 
-/* CRC-32 of a row without its status and checksum; never 0, which means pending. */
+/* Is the field part of a row's checksum? All are but what is known before the run, the status, and itself. */
+int schema_in_checksum(const struct schema *s, int field);
+
+/* CRC-32 of a row; never 0, which means pending. */
 uint32_t schema_checksum(const struct schema *s, const unsigned char *row);
 
 /* Bytes of a results file, to a percent or so. */

@@ -8,6 +8,7 @@
 #define PIPELINE_STORE_H
 
 #include "base/err.h"
+#include "pipeline/comm.h"
 #include "pipeline/schema.h"
 
 #include <stdint.h>
@@ -29,6 +30,7 @@ struct store {
 	int64_t file;
 	int64_t *datasets; /* one per field */
 	int64_t transfer;
+	int synced; /* descriptor of the same file, for fdatasync() */
 	char *path;
 };
 
@@ -53,7 +55,8 @@ int store_check(const char *path, const struct schema *s, const struct store_ide
 /* Opens for writing rows; rank 0 holds the lock. **Collective.** */
 int store_open(struct store *st, const char *path, const struct schema *s, struct err *err);
 
-/* Writes row i, then its checksum and status. Not collective. */
+/* Writes row i; when its bytes have reached the disk, its checksum and status, and waits for those too: a
+ * lost node costs no row that was counted. Not collective. */
 int store_write_row(struct store *st, int i, unsigned char *row, enum row_status status, struct err *err);
 
 /* **Collective.** */
@@ -63,8 +66,19 @@ int store_close(struct store *st, struct err *err);
  * closed. */
 int store_count(const char *path, const struct schema *s, int counts[3], struct err *err);
 
-/* Reads all rows back and writes the summary table. Rank 0 alone, with the file closed. */
-int store_summarise(const char *path, const struct schema *s, uint64_t seed, struct err *err);
+/* Reads all rows back and writes the summary table; the ranks share the bootstraps. With the file closed.
+ * **Collective.** */
+int store_summarise(
+	const struct comm *comm, const char *path, const struct schema *s, uint64_t seed, struct err *err);
+
+/* What store_verify() found; damaged rows are counted as such alone. */
+struct store_counts {
+	int pending, done, failed, damaged;
+};
+
+/* Reads every finished row of a results file back and compares it with its checksum; needs nothing but the
+ * file. A line on standard output per damaged row. Fails where the file is not one of results. */
+int store_verify(const char *path, struct store_counts *counts, struct err *err);
 
 /* One line per row of the summary, of a file that was summarised. */
 void store_print_summary(const char *path, const struct schema *s);

@@ -1,5 +1,8 @@
 #include "base/clock.h"
 
+#include "base/err.h"
+
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +11,8 @@
 
 static volatile sig_atomic_t g_stop;
 static void (*g_hook)(void);
+static const char *g_announcement;
+static pid_t g_silent_for;
 
 double clock_seconds(void)
 {
@@ -37,11 +42,44 @@ char *clock_format(char buf[32], double seconds)
 	return buf;
 }
 
+char *clock_timestamp(char buf[CLOCK_TIMESTAMP])
+{
+	struct timespec t;
+	struct tm utc;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	gmtime_r(&t.tv_sec, &utc);
+	size_t n = strftime(buf, CLOCK_TIMESTAMP, "%Y-%m-%dT%H:%M:%S", &utc);
+	snprintf(buf + n, CLOCK_TIMESTAMP - n, ".%03dZ", (int)(t.tv_nsec / 1000000));
+	return buf;
+}
+
+/* What a signal handler may do of printing. */
+static void say(const char *text)
+{
+	ssize_t written = write(STDERR_FILENO, text, strlen(text));
+
+	(void)written;
+}
+
 static void on_signal(int sig)
 {
+	int saved = errno;
+
 	if (sig == SIGINT && g_stop)
 		_exit(130);
+	if (sig != SIGUSR1 && !g_stop && g_announcement && !(g_silent_for && !kill(g_silent_for, 0)))
+		say(g_announcement);
 	g_stop = 1;
+	errno = saved;
+}
+
+static void on_bus_error(int sig)
+{
+	(void)sig;
+	say("error: a file in use was cut short (the checkpoint?): finished rows are safe; put it back, then "
+	    "run again with --resume\n");
+	_exit(EXIT_RUN);
 }
 
 void stop_install(void)
@@ -55,6 +93,14 @@ void stop_install(void)
 	sigaction(SIGINT, &sa, NULL);
 	sigaction(SIGTERM, &sa, NULL);
 	sigaction(SIGUSR1, &sa, NULL);
+	sa.sa_handler = on_bus_error;
+	sigaction(SIGBUS, &sa, NULL);
+}
+
+void stop_announce(const char *text, int silent_for)
+{
+	g_silent_for = silent_for;
+	g_announcement = text;
 }
 
 void stop_on_ask(void (*hook)(void))

@@ -49,11 +49,15 @@ static int map_file(struct safetensors *st, const char *path, struct err *err)
 			err, "%s: %lld bytes, too short for a safetensors file", path, (long long)s.st_size);
 	}
 	void *map = mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_SHARED, fd, 0);
-	close(fd);
-	if (map == MAP_FAILED)
-		return err_set(err, "%s: cannot map: %s", path, strerror(errno));
+	if (map == MAP_FAILED) {
+		err_set(err, "%s: cannot map: %s", path, strerror(errno));
+		close(fd);
+		return -1;
+	}
 	st->map = map;
 	st->size = (size_t)s.st_size;
+	st->fd = fd;
+	st->changed = s.st_mtim;
 	return 0;
 }
 
@@ -163,6 +167,20 @@ int safetensors_open(struct safetensors *st, const char *path, struct err *err)
 	return 0;
 }
 
+int safetensors_unchanged(const struct safetensors *st, struct err *err)
+{
+	struct stat s;
+
+	if (!st->map)
+		return 0;
+	if (fstat(st->fd, &s))
+		return err_set(err, "%s: cannot be looked at any more: %s", st->path, strerror(errno));
+	if ((size_t)s.st_size != st->size || s.st_mtim.tv_sec != st->changed.tv_sec ||
+		s.st_mtim.tv_nsec != st->changed.tv_nsec)
+		return err_set(err, "%s: was written to while the run was using it", st->path);
+	return 0;
+}
+
 void safetensors_release(struct safetensors *st)
 {
 	for (int i = 0; i < st->count; i++) {
@@ -171,8 +189,10 @@ void safetensors_release(struct safetensors *st)
 			free((void *)(uintptr_t)st->tensors[i].data);
 	}
 	free(st->tensors);
-	if (st->map)
+	if (st->map) {
 		munmap((void *)(uintptr_t)st->map, st->size);
+		close(st->fd);
+	}
 	free(st->path);
 	*st = (struct safetensors){0};
 }

@@ -48,6 +48,11 @@ void vit_release(struct vit *vit)
 	*vit = (struct vit){0};
 }
 
+int vit_unchanged(const struct vit *vit, struct err *err)
+{
+	return safetensors_unchanged(&vit->file, err);
+}
+
 double vit_macs_forward(const struct vit_config *c)
 {
 	double t = c->tokens, d = c->width;

@@ -1,6 +1,5 @@
 #include "pipeline/comm.h"
 
-#include "base/clock.h"
 #include "base/err.h"
 
 #include <mpi.h>
@@ -8,14 +7,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void comm_init(struct comm *c, int *argc, char ***argv)
 {
 	int provided;
 
-	MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided);
+	MPI_Init_thread(argc, argv, MPI_THREAD_MULTIPLE, &provided);
 	MPI_Comm_rank(MPI_COMM_WORLD, &c->rank);
 	MPI_Comm_size(MPI_COMM_WORLD, &c->size);
+	c->threads = provided >= MPI_THREAD_MULTIPLE;
 }
 
 void comm_finish(void)
@@ -56,63 +57,6 @@ int comm_max(int value)
 	return value;
 }
 
-/* Between nodes, one-sided operations proceed only while their target is inside MPI. */
-static void answer(void)
-{
-	int found;
-
-	MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, &found, MPI_STATUS_IGNORE);
-}
-
-void board_init(struct board *b, int slots)
-{
-	MPI_Win *window = x_malloc(sizeof(MPI_Win)); /* NOLINT(bugprone-sizeof-expression): a handle */
-	int rank;
-
-	MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-	b->slots = slots;
-	MPI_Win_allocate(rank ? 0 : (MPI_Aint)((size_t)slots * sizeof(double)), sizeof(double), MPI_INFO_NULL,
-		MPI_COMM_WORLD, &b->values, window);
-	MPI_Win_lock_all(0, *window);
-	for (int i = 0; !rank && i < slots; i++)
-		b->values[i] = 0;
-	MPI_Win_sync(*window);
-	b->window = window;
-	stop_on_ask(answer);
-	MPI_Barrier(MPI_COMM_WORLD);
-}
-
-void board_release(struct board *b)
-{
-	stop_on_ask(NULL);
-	MPI_Win *window = b->window;
-
-	MPI_Win_unlock_all(*window);
-	MPI_Win_free(window);
-	free(window);
-	*b = (struct board){0};
-}
-
-double board_add(struct board *b, int slot, double value)
-{
-	MPI_Win *window = b->window;
-	double before;
-
-	MPI_Fetch_and_op(&value, &before, MPI_DOUBLE, 0, slot, MPI_SUM, *window);
-	MPI_Win_flush(0, *window);
-	return before;
-}
-
-void board_read(struct board *b, double *values)
-{
-	MPI_Win *window = b->window;
-
-	/* an atomic read: MPI_NO_OP leaves the slots as they are */
-	MPI_Get_accumulate(NULL, 0, MPI_DOUBLE, values, b->slots, MPI_DOUBLE, 0, 0, b->slots, MPI_DOUBLE,
-		MPI_NO_OP, *window);
-	MPI_Win_flush(0, *window);
-}
-
 int comm_same(const char *text)
 {
 	char theirs[256] = "";
@@ -131,4 +75,51 @@ const char *comm_node(void)
 
 	MPI_Get_processor_name(name, &length);
 	return name;
+}
+
+/* The ranks of this node, those of lower rank first; freed by the caller. */
+static MPI_Comm node_ranks(void)
+{
+	MPI_Comm node;
+
+	MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
+	return node;
+}
+
+int comm_nodes(void)
+{
+	MPI_Comm node = node_ranks();
+	int first;
+
+	MPI_Comm_rank(node, &first);
+	MPI_Comm_free(&node);
+	first = first == 0;
+	MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
+	return first;
+}
+
+int comm_root_here(void)
+{
+	MPI_Comm node = node_ranks();
+	int rank, pid;
+
+	MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+	pid = rank ? 0 : (int)getpid();
+	MPI_Bcast(&pid, 1, MPI_INT, 0, node); /* rank 0 is the first of its node */
+	MPI_Comm_free(&node);
+	return pid;
+}
+
+void comm_sum(double *out, int count)
+{
+	MPI_Allreduce(MPI_IN_PLACE, out, count, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
+}
+
+void comm_merge(void *block, size_t size)
+{
+	const size_t piece = 1 << 30;
+
+	for (size_t at = 0; at < size; at += piece)
+		MPI_Allreduce(MPI_IN_PLACE, (char *)block + at, (int)(size - at < piece ? size - at : piece),
+			MPI_BYTE, MPI_BOR, MPI_COMM_WORLD);
 }

@@ -255,17 +255,22 @@ static int run_metric(struct evaluator *e, int m, int k, double probability, int
 	return 0;
 }
 
-enum evaluate_result evaluate(struct evaluator *e, int i, unsigned char *row, struct err *err)
+enum evaluate_result evaluate(
+	struct evaluator *e, int i, unsigned char *row, double seconds[STAGES], struct err *err)
 {
-	double probability = 0;
+	double probability = 0, since = clock_seconds();
 	int correct = 0, rc;
 
 	schema_clear_row(e->schema, row);
-	rc = load(e, i, err) || predict(e, i, row, &probability, &correct, err);
+	rc = load(e, i, err);
+	stage_charge(seconds, STAGE_DECODE, &since);
+	rc = rc || predict(e, i, row, &probability, &correct, err);
 	for (int m = 0; m < e->config->methods_count && !rc; m++) {
 		rc = run_method(e, m, i, row, err);
+		stage_charge(seconds, STAGE_ATTRIBUTION, &since);
 		for (int k = 0; k < e->config->metrics_count && !rc; k++)
 			rc = run_metric(e, m, k, probability, correct, row, err);
+		stage_charge(seconds, STAGE_METRICS, &since);
 	}
 	if (!rc)
 		return EVALUATE_DONE;

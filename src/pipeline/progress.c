@@ -1,16 +1,19 @@
 #include "pipeline/progress.h"
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "formats/json.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-int progress_slots(void)
-{
-	return SLOT_SUMS + 2 * MAX_HEADLINES;
-}
+/* Seconds between lines: on a terminal, elsewhere, in the file. */
+static const double terminal_pause = 0.5, line_pause = 10, file_pause = 5;
 
 static int is_auc(const char *name)
 {
@@ -22,39 +25,108 @@ static int is_auc(const char *name)
 void progress_init(struct progress *p, const struct schema *s, int total, int already)
 {
 	*p = (struct progress){.total = total, .already = already, .started = clock_seconds(), .schema = s};
-	p->said = p->started;
+	p->said = p->noted = p->started;
 	p->terminal = isatty(STDERR_FILENO);
 	for (int i = 0; i < s->summary_count && p->headlines < MAX_HEADLINES; i++)
 		if (is_auc(s->summary[i]))
 			p->field[p->headlines++] = s->summary_field[i];
 }
 
-void progress_count(const struct progress *p, struct board *b, const unsigned char *row, int failed)
+void progress_count(const struct progress *p, double add[BOARD_SLOTS], const unsigned char *row, int failed)
 {
 	for (int k = 0; k < p->headlines && !failed; k++) {
 		double v;
 
 		memcpy(&v, row + p->schema->fields[p->field[k]].offset, sizeof(v));
 		if (isfinite(v)) {
-			board_add(b, SLOT_SUMS + 2 * k, v);
-			board_add(b, SLOT_SUMS + 2 * k + 1, 1);
+			add[SLOT_SUMS + 2 * k] += v;
+			add[SLOT_SUMS + 2 * k + 1] += 1;
 		}
 	}
-	board_add(b, failed ? SLOT_FAILED : SLOT_DONE, 1);
+	add[failed ? SLOT_FAILED : SLOT_DONE] += 1;
 }
 
-void progress_say(struct progress *p, struct board *b, int last)
-{
-	double now = clock_seconds(), v[SLOT_SUMS + 2 * MAX_HEADLINES];
-	char left[32], line[512];
-	int n;
+/* ---- the file ---- */
 
-	if (!last && now - p->said < (p->terminal ? 0.5 : 10))
+/* Writes one object, which is released, as a line. A full disk ends the file, not the run. */
+static void note(struct progress *p, const char *event, json_t *rest)
+{
+	char now[CLOCK_TIMESTAMP];
+	json_t *line = json_pack("{s:s, s:s}", "event", event, "time", clock_timestamp(now));
+
+	if (!line || !rest || json_object_update(line, rest))
+		BUG("progress line %s", event);
+	json_decref(rest);
+	if (json_dumpf(line, p->file, JSON_COMPACT | JSON_REAL_PRECISION(6)) || fputc('\n', p->file) < 0 ||
+		fflush(p->file)) {
+		log_warn("the progress file cannot be written: %s", strerror(errno));
+		fclose(p->file);
+		p->file = NULL;
+	}
+	json_decref(line);
+}
+
+/* A path as text: JSON is UTF-8, a path need not be. */
+static json_t *path_text(const char *path)
+{
+	json_t *text = json_string(path);
+
+	return text ? text : json_string("(not UTF-8)");
+}
+
+void progress_open(struct progress *p, const char *path, int append, const char *output, int ranks, int nodes)
+{
+	p->file = fopen(path, append ? "ae" : "we");
+	if (!p->file) {
+		log_warn("%s: cannot open for progress: %s", path, strerror(errno));
 		return;
-	p->said = now;
-	board_read(b, v);
+	}
+	note(p, "start",
+		json_pack("{s:s, s:s, s:o, s:i, s:i, s:i, s:i}", "version", DAVE_EVAL_VERSION, "revision",
+			version_revision(), "output", path_text(output), "ranks", ranks, "nodes", nodes,
+			"images", p->total, "already", p->already));
+}
+
+static void note_numbers(struct progress *p, const double *v, double now)
+{
+	double fresh = v[SLOT_DONE] + v[SLOT_FAILED], rate = fresh / (now - p->started);
+	json_t *o = json_pack("{s:f, s:i, s:i, s:i, s:f}", "elapsed", now - p->started, "done",
+		(int)(p->already + v[SLOT_DONE]), "failed", (int)v[SLOT_FAILED], "images", p->total,
+		"images_per_second", rate);
+
+	if (fresh > 0)
+		json_object_set_new(o, "eta", json_real((p->total - p->already - fresh) / rate));
+	note(p, "progress", o);
+}
+
+void progress_close(struct progress *p, struct board *b, int exit_status, const double seconds[STAGES],
+	double start, double other, double summary)
+{
+	double v[BOARD_SLOTS], now = clock_seconds();
+	json_t *stages = json_pack("{s:f, s:f, s:f}", "start", start, "other", other, "summary", summary);
+
+	for (int i = 0; i < STAGES; i++)
+		json_object_set_new(stages, stage_names[i], json_real(seconds[i]));
+	board_exchange(b, NULL, v);
+	if (p->file)
+		note(p, "end",
+			json_pack("{s:f, s:i, s:i, s:i, s:i, s:O}", "elapsed", now - p->started, "done",
+				(int)(p->already + v[SLOT_DONE]), "failed", (int)v[SLOT_FAILED], "images",
+				p->total, "exit_status", exit_status, "rank_seconds", stages));
+	json_decref(stages);
+	if (p->file)
+		fclose(p->file);
+	p->file = NULL;
+}
+
+/* ---- for people ---- */
+
+static void print_line(struct progress *p, const double *v, double now, int last)
+{
 	double done = v[SLOT_DONE] + v[SLOT_FAILED], rate = done / (now - p->started);
-	n = snprintf(line, sizeof(line), "%.0f/%d images, %.3g/s", p->already + done, p->total, rate);
+	char left[32], line[512];
+	int n = snprintf(line, sizeof(line), "%.0f/%d images, %.3g/s", p->already + done, p->total, rate);
+
 	if (done > 0 && !last)
 		n += snprintf(line + n, sizeof(line) - (size_t)n, ", %s left",
 			clock_format(left, (p->total - p->already - done) / rate));
@@ -69,4 +141,19 @@ void progress_say(struct progress *p, struct board *b, int last)
 		}
 	fprintf(stderr, p->terminal ? "\r\033[K%s%s" : "%s%s", line, p->terminal && !last ? "" : "\n");
 	fflush(stderr);
+}
+
+void progress_say(struct progress *p, struct board *b, int last)
+{
+	double now = clock_seconds(), v[BOARD_SLOTS];
+	int say = last || now - p->said >= (p->terminal ? terminal_pause : line_pause);
+	int to_file = p->file && (last || now - p->noted >= file_pause);
+
+	if (!say && !to_file)
+		return;
+	board_exchange(b, NULL, v);
+	if (say)
+		print_line(p, v, p->said = now, last);
+	if (to_file)
+		note_numbers(p, v, p->noted = now);
 }

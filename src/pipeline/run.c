@@ -8,6 +8,7 @@
 #include "pipeline/evaluate.h"
 #include "pipeline/progress.h"
 #include "pipeline/store.h"
+#include "pipeline/work.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -24,7 +25,8 @@ struct job {
 	struct schema schema;
 	uint8_t *status;       /* (images): what a resumed run finds */
 	int *work, work_count; /* the images that are not done, in order */
-	int lock;              /* of the results file, on rank 0; -1 elsewhere */
+	double started;
+	int lock; /* of the results file, on rank 0; -1 elsewhere */
 };
 
 /* Rank 0 lists the images, everybody gets the list. */
@@ -141,78 +143,49 @@ static int prepare_file(struct job *j, const struct run_options *o, struct err *
 	return rc ? -1 : 0;
 }
 
+/* What costs most comes first, so that no rank begins on a long image when the others are done. All images
+ * of a run take all of its methods; those that failed before most likely fail again, at once. */
 static void list_work(struct job *j)
 {
+	static const enum row_status order[] = {ROW_PENDING, ROW_FAILED};
+
 	j->work = x_malloc((size_t)j->data.count * sizeof(*j->work));
-	for (int i = 0; i < j->data.count; i++)
-		if (j->status[i] != ROW_DONE)
-			j->work[j->work_count++] = i;
+	for (int k = 0; k < 2; k++)
+		for (int i = 0; i < j->data.count; i++)
+			if (j->status[i] == order[k])
+				j->work[j->work_count++] = i;
 }
 
-/* ---- the loop ---- */
+/* ---- the end ---- */
 
-/* Takes images from the board until none is left or a stop is requested. */
-static void work_loop(
-	struct job *j, struct evaluator *e, struct store *st, struct board *board, struct progress *p)
-{
-	unsigned char *row = x_malloc(j->schema.row_bytes);
-	struct err err = {{0}};
-
-	while (!stop_requested()) {
-		double next = board_add(board, SLOT_NEXT, 1);
-
-		if (next >= j->work_count)
-			break;
-		int k = (int)next;
-		enum evaluate_result r = evaluate(e, j->work[k], row, &err);
-		if (r == EVALUATE_STOPPED)
-			break;
-		if (r == EVALUATE_FAILED)
-			log_warn("%s failed: %s", dataset_path(&j->data, j->work[k]), err.msg);
-		if (store_write_row(st, j->work[k], row, r == EVALUATE_DONE ? ROW_DONE : ROW_FAILED, &err)) {
-			log_error("%s; finished rows are safe: run again with --resume", err.msg);
-			comm_abort(EXIT_RUN);
-		}
-		progress_count(p, board, row, r == EVALUATE_FAILED);
-		if (!j->comm->rank)
-			progress_say(p, board, 0);
-	}
-	if (stop_requested()) /* a signal to one rank is for all: nothing more is handed out */
-		board_add(board, SLOT_NEXT, j->work_count);
-	board_add(board, SLOT_LEFT, 1);
-	free(row);
-}
-
-/* Rank 0 goes on reporting until the others have come out of the loop too. */
-static void wait_for_others(const struct job *j, struct board *board, struct progress *p)
-{
-	while (board_add(board, SLOT_LEFT, 0) < j->comm->size) {
-		progress_say(p, board, 0);
-		clock_sleep(0.02);
-	}
-}
-
-/* Summary, last words and exit status. Rank 0. */
+/* Summary, last words and exit status, the same on all ranks. **Collective.** */
 static int finish(const struct job *j, int stopped)
 {
-	const struct config *c = j->c;
+	const struct comm *comm = j->comm;
+	const char *output = j->c->run.output;
 	struct err err = {{0}};
-	int counts[3];
+	int counts[3] = {0};
+	int bad = comm_agree(comm->rank ? 0 : store_count(output, &j->schema, counts, &err));
+	int pending = comm_agree(counts[ROW_PENDING]), done = comm_agree(counts[ROW_DONE]);
 
-	if (store_count(c->run.output, &j->schema, counts, &err) ||
-		(!counts[ROW_PENDING] && store_summarise(c->run.output, &j->schema, c->run.seed, &err))) {
-		log_error("%s", err.msg);
+	bad = bad || (!pending && store_summarise(comm, output, &j->schema, j->c->run.seed, &err));
+	if (bad) {
+		if (!comm->rank)
+			log_error("%s; finished rows are safe: run again with --resume", err.msg);
 		return EXIT_RUN;
 	}
-	if (stopped && counts[ROW_PENDING]) { /* no time for a summary: it comes with the last row */
-		log_info("stopped with %d of %d images done; go on with --resume", counts[ROW_DONE],
-			j->data.count);
+	if (stopped && pending) { /* no time for a summary: it comes with the last row */
+		if (!comm->rank)
+			log_info("stopped with %d of %d images done; go on with --resume", done,
+				j->data.count);
 		return EXIT_STOPPED;
 	}
-	store_print_summary(c->run.output, &j->schema);
-	printf("%d images done, %d failed: %s\n", counts[ROW_DONE], counts[ROW_FAILED], c->run.output);
-	fflush(stdout);
-	return counts[ROW_DONE] ? 0 : EXIT_RUN;
+	if (!comm->rank) {
+		store_print_summary(output, &j->schema);
+		printf("%d images done, %d failed: %s\n", done, counts[ROW_FAILED], output);
+		fflush(stdout);
+	}
+	return done ? 0 : EXIT_RUN;
 }
 
 /* A parallel open waits for all ranks for ever if one cannot see the file. */
@@ -226,16 +199,74 @@ static int everybody_sees(const char *path)
 	return !comm_max(blind);
 }
 
-static int run_job(struct job *j)
+/* mpirun that is told to end gives the ranks a second: too little for last words after a pass. Rank 0 says
+ * them at once, or the last rank, where rank 0 cannot be seen to do so. */
+static void announce_stop(const struct comm *comm)
+{
+	int root = comm_root_here();
+
+	if (!comm->rank || comm->rank == comm->size - 1)
+		stop_announce(
+			"stopping; finished rows are safe: go on with --resume\n", comm->rank ? root : 0);
+}
+
+static void begin_progress(struct progress *p, const struct job *j, const struct run_options *o, int nodes)
+{
+	const char *output = j->c->run.output;
+	char *path = o->progress ? x_strdup(o->progress) : x_asprintf("%s.progress.jsonl", output);
+
+	progress_init(p, &j->schema, j->data.count, j->data.count - j->work_count);
+	if (!j->comm->rank && strcmp(path, "none"))
+		progress_open(p, path, o->resume, output, j->comm->size, nodes);
+	free(path);
+}
+
+/* The loop and what follows it, with everything open. **Collective.** */
+static int work_and_finish(struct job *j, const struct run_options *o, struct evaluator *e, struct store *st)
+{
+	struct progress progress;
+	struct board board;
+	struct work w = {.comm = j->comm,
+		.evaluator = e,
+		.store = st,
+		.board = &board,
+		.progress = &progress,
+		.list = j->work,
+		.count = j->work_count};
+	double began = clock_seconds(), size = j->comm->size, sum = 0;
+	struct err err = {{0}};
+
+	begin_progress(&progress, j, o, comm_nodes());
+	board_init(&board, j->comm, false);
+	announce_stop(j->comm);
+	enum work_end end = work(&w);
+	if (!j->comm->rank)
+		progress_say(&progress, &board, 1);
+	if (store_close(st, &err) && end != WORK_TROUBLE) {
+		log_error("%s", err.msg);
+		comm_abort(EXIT_RUN);
+	}
+	double looped = clock_seconds();
+	int status = end == WORK_TROUBLE ? EXIT_RUN : finish(j, end == WORK_STOPPED);
+	comm_sum(w.seconds, STAGES);
+	for (int i = 0; i < STAGES; i++)
+		sum += w.seconds[i];
+	if (!j->comm->rank)
+		progress_close(&progress, &board, status, w.seconds, size * (began - j->started),
+			size * (looped - began) - sum, size * (clock_seconds() - looped));
+	board_release(&board);
+	stop_announce(NULL, 0);
+	return status;
+}
+
+static int run_job(struct job *j, const struct run_options *o)
 {
 	const char *output = j->c->run.output;
 	struct evaluator evaluator;
-	struct progress progress;
-	struct board board;
 	struct store st;
 	struct err err = {{0}};
 	char kernels[64];
-	int stopped, failed;
+	int failed, status = EXIT_RUN;
 
 	if (!everybody_sees(output))
 		return EXIT_RUN;
@@ -247,23 +278,10 @@ static int run_job(struct job *j)
 	failed = store_open(&st, output, &j->schema, &err) != 0;
 	if (failed)
 		log_error("node %s: %s", comm_node(), err.msg);
-	if (comm_max(failed))
-		return EXIT_RUN;
-	board_init(&board, progress_slots());
-	progress_init(&progress, &j->schema, j->data.count, j->data.count - j->work_count);
-	work_loop(j, &evaluator, &st, &board, &progress);
-	if (!j->comm->rank)
-		wait_for_others(j, &board, &progress);
-	stopped = comm_max(stop_requested());
-	if (!j->comm->rank)
-		progress_say(&progress, &board, 1);
-	board_release(&board);
+	if (!comm_max(failed))
+		status = work_and_finish(j, o, &evaluator, &st);
 	evaluator_release(&evaluator);
-	if (store_close(&st, &err)) {
-		log_error("%s", err.msg);
-		comm_abort(EXIT_RUN);
-	}
-	return comm_agree(j->comm->rank ? 0 : finish(j, stopped));
+	return status;
 }
 
 /* Loads the model on every rank; the first error of any rank is everybody's. */
@@ -283,7 +301,7 @@ static int prepare(struct job *j, struct err *err)
 
 int run(const struct comm *comm, const struct config *c, const struct run_options *o)
 {
-	struct job j = {.comm = comm, .c = c, .lock = -1};
+	struct job j = {.comm = comm, .c = c, .lock = -1, .started = clock_seconds()};
 	struct err err = {"another rank cannot load the model"};
 	int status = 0;
 
@@ -305,7 +323,7 @@ int run(const struct comm *comm, const struct config *c, const struct run_option
 			comm_broadcast(&block, &size);
 			j.status = (uint8_t *)block;
 			list_work(&j);
-			status = run_job(&j);
+			status = run_job(&j, o);
 			err.msg[0] = 0;
 		}
 	}

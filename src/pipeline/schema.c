@@ -27,8 +27,8 @@ static const struct {
 	{"error", FIELD_TEXT, offsetof(struct schema, error), "why the image failed; empty otherwise"},
 	{"status", FIELD_U8, offsetof(struct schema, status), "0 pending, 1 done, 2 failed; written last"},
 	{"checksum", FIELD_U32, offsetof(struct schema, checksum),
-		"CRC-32 of the row's bytes in the order of the fields, path, label, status and checksum left "
-		"out"},
+		"CRC-32 of the row's bytes in the data sets that /images/checksum_fields names, in that "
+		"order; 0 is written as 1"},
 };
 
 static int add_field(struct schema *s, char *path, const char *help, enum field_type type, size_t text_size)
@@ -278,12 +278,17 @@ void schema_clear_row(const struct schema *s, unsigned char *row)
 	}
 }
 
+int schema_in_checksum(const struct schema *s, int field)
+{
+	return field != s->path && field != s->label && field != s->status && field != s->checksum;
+}
+
 uint32_t schema_checksum(const struct schema *s, const unsigned char *row)
 {
 	uint32_t crc = 0;
 
 	for (int i = 0; i < s->count; i++)
-		if (i != s->path && i != s->label && i != s->status && i != s->checksum)
+		if (schema_in_checksum(s, i))
 			crc = digest_crc32(crc, row + s->fields[i].offset, s->fields[i].bytes);
 	return crc ? crc : 1;
 }
@@ -331,7 +336,9 @@ void schema_reference(FILE *out)
 			fprintf(out, "| `/methods/<method>/%s/%s` | float64 | image | %s |\n", ops->name,
 				ops->figures[i].name, ops->figures[i].help);
 	}
-	fputs("| `/summary/name` | text | row | `correct`, `probability`, and `<method>/<metric>/<figure>`: "
+	fputs("| `/images/checksum_fields` | text | | data sets that the checksum of a row is taken over, in "
+	      "order |\n"
+	      "| `/summary/name` | text | row | `correct`, `probability`, and `<method>/<metric>/<figure>`: "
 	      "the scale of the rows |\n"
 	      "| `/summary/n`, `mean`, `std`, `ci_low`, `ci_high` | float64 | row | number of finite values, "
 	      "mean, sample standard deviation, bootstrap 95 % interval of the mean (percentile, 10,000 "

@@ -2,20 +2,24 @@
 
 #include "pipeline/store_parts.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <mpi.h>
 #include <hdf5.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 int store_open(struct store *st, const char *path, const struct schema *s, struct err *err)
 {
 	*st = (struct store){.schema = s, .file = -1, .path = x_strdup(path)};
+	st->synced = open(path, O_RDWR | O_CLOEXEC);
 	st->datasets = x_calloc((size_t)s->count, sizeof(*st->datasets));
 	hid_t fapl = H5Pcreate(H5P_FILE_ACCESS);
 	H5Pset_fapl_mpio(fapl, MPI_COMM_WORLD, MPI_INFO_NULL);
 	st->file = H5Fopen(path, H5F_ACC_RDWR, fapl);
 	H5Pclose(fapl);
-	if (st->file < 0)
+	if (st->file < 0 || st->synced < 0)
 		return err_set(err, "%s: cannot open as a results file", path);
 	for (int i = 0; i < s->count; i++)
 		if ((st->datasets[i] = H5Dopen2(st->file, s->fields[i].path, H5P_DEFAULT)) < 0)
@@ -33,13 +37,22 @@ static int write_field(struct store *st, int field, int row_index, const unsigne
 	hid_t type = store_field_type(f);
 
 	H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, count, NULL);
+	errno = 0; /* the layers between say less than the system call at the bottom */
 	herr_t rc = H5Dwrite(st->datasets[field], type, memory, space, st->transfer, row + f->offset);
+	int reason = errno;
 	H5Tclose(type);
 	H5Sclose(memory);
 	H5Sclose(space);
 	return rc >= 0 ? 0
-		       : err_set(err, "%s: cannot write %s of image %d (disk full?)", st->path, f->path,
-				 row_index);
+		       : err_set(err, "%s: cannot write %s of image %d: %s", st->path, f->path, row_index,
+				 reason ? strerror(reason) : "not all of it was written (disk full?)");
+}
+
+static int reach_disk(const struct store *st, int row_index, struct err *err)
+{
+	return fdatasync(st->synced) ? err_set(err, "%s: cannot write image %d to disk: %s", st->path,
+					       row_index, strerror(errno))
+				     : 0;
 }
 
 int store_write_row(struct store *st, int i, unsigned char *row, enum row_status status, struct err *err)
@@ -52,12 +65,14 @@ int store_write_row(struct store *st, int i, unsigned char *row, enum row_status
 	if (write_field(st, s->status, i, row, err))
 		return -1;
 	for (int f = 0; f < s->count; f++)
-		if (f != s->path && f != s->label && f != s->checksum && f != s->status &&
-			write_field(st, f, i, row, err))
+		if (schema_in_checksum(s, f) && write_field(st, f, i, row, err))
 			return -1;
 	memcpy(row + s->fields[s->checksum].offset, &crc, sizeof(crc));
 	row[s->fields[s->status].offset] = (unsigned char)status;
-	return write_field(st, s->checksum, i, row, err) || write_field(st, s->status, i, row, err) ? -1 : 0;
+	return reach_disk(st, i, err) || write_field(st, s->checksum, i, row, err) ||
+			       write_field(st, s->status, i, row, err) || reach_disk(st, i, err)
+		       ? -1
+		       : 0;
 }
 
 int store_close(struct store *st, struct err *err)
@@ -71,8 +86,10 @@ int store_close(struct store *st, struct err *err)
 		H5Pclose(st->transfer);
 	if (st->file >= 0 && H5Fclose(st->file) < 0)
 		rc = err_set(err, "%s: cannot write", st->path);
+	if (st->synced >= 0)
+		close(st->synced);
 	free(st->datasets);
 	free(st->path);
-	*st = (struct store){.file = -1};
+	*st = (struct store){.file = -1, .synced = -1};
 	return rc;
 }

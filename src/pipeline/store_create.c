@@ -180,6 +180,26 @@ static int make_field(struct maker *m, const struct schema *s, const struct fiel
 	return rc;
 }
 
+/* What the checksum of a row is taken over, so that the file can be verified without its configuration. */
+static int make_checksum_fields(struct maker *m, const struct schema *s)
+{
+	size_t n = 0, width = 1;
+
+	for (int i = 0; i < s->count; i++)
+		if (schema_in_checksum(s, i) && strlen(s->fields[i].path) >= width)
+			width = strlen(s->fields[i].path) + 1;
+	char *names = x_calloc((size_t)s->count, width);
+	for (int i = 0; i < s->count; i++)
+		if (schema_in_checksum(s, i))
+			strcpy(names + n++ * width, s->fields[i].path);
+	hid_t type = text_type(width);
+	int rc = make_axis(m, STORE_FIELDS, "data sets that the checksum of a row is taken over, in order",
+		type, n, names);
+	H5Tclose(type);
+	free(names);
+	return rc;
+}
+
 static int make_groups(struct maker *m, const struct config *c)
 {
 	hid_t g = make_group(m, "/images");
@@ -325,7 +345,7 @@ static int make_all(struct maker *m, const struct schema *s, const struct config
 	for (int i = 0; i < s->count; i++)
 		if (make_field(m, s, &s->fields[i]))
 			return -1;
-	return make_summary(m, s) || fill_known(m, s, d) ? -1 : 0;
+	return make_checksum_fields(m, s) || make_summary(m, s) || fill_known(m, s, d) ? -1 : 0;
 }
 
 /* Reserves the disk blocks, so that a full disk is found now and not after hours. */

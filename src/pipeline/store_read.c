@@ -79,61 +79,6 @@ static int read_status(hid_t file, const char *path, const struct schema *s, uin
 	return 0;
 }
 
-/* Row i as it was written; datasets: one per field. */
-static int read_row(const hid_t *datasets, const struct schema *s, int i, unsigned char *row)
-{
-	for (int f = 0; f < s->count; f++) {
-		const struct field *field = &s->fields[f];
-		hsize_t start[3] = {(hsize_t)i}, count[3] = {1, field->dims[0], field->dims[1]};
-		hid_t space = H5Dget_space(datasets[f]),
-		      memory = H5Screate_simple(1 + field->ndim, count, NULL);
-		hid_t type = store_field_type(field);
-
-		H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, count, NULL);
-		herr_t rc = H5Dread(datasets[f], type, memory, space, H5P_DEFAULT, row + field->offset);
-		H5Tclose(type);
-		H5Sclose(memory);
-		H5Sclose(space);
-		if (rc < 0)
-			return -1;
-	}
-	return 0;
-}
-
-/* Rows whose bytes do not match their checksum become pending: after the loss of a node the disk may hold a
- * status without its data. Returns how many, or -1. */
-static int verify_rows(hid_t file, const struct schema *s, uint8_t *status)
-{
-	hid_t *datasets = x_calloc((size_t)s->count, sizeof(*datasets));
-	unsigned char *row = x_malloc(s->row_bytes);
-	int bad = 0;
-
-	for (int f = 0; f < s->count && bad >= 0; f++)
-		if ((datasets[f] = H5Dopen2(file, s->fields[f].path, H5P_DEFAULT)) < 0)
-			bad = -1;
-	for (int i = 0; i < s->images && bad >= 0; i++) {
-		uint32_t crc;
-
-		if (status[i] == ROW_PENDING)
-			continue;
-		if (read_row(datasets, s, i, row)) {
-			bad = -1;
-			break;
-		}
-		memcpy(&crc, row + s->fields[s->checksum].offset, sizeof(crc));
-		if (status[i] > ROW_FAILED || crc != schema_checksum(s, row)) {
-			status[i] = ROW_PENDING;
-			bad++;
-		}
-	}
-	for (int f = 0; f < s->count; f++)
-		if (datasets[f] > 0)
-			H5Dclose(datasets[f]);
-	free(datasets);
-	free(row);
-	return bad;
-}
-
 int store_check(const char *path, const struct schema *s, const struct store_identity *id, uint8_t *status,
 	struct err *err)
 {
@@ -147,8 +92,8 @@ int store_check(const char *path, const struct schema *s, const struct store_ide
 		 same_text(file, path, "checkpoint_sha256", id->checkpoint_sha256, "checkpoint", err) ||
 		 same_text(file, path, "data_sha256", id->data_sha256, "list of images", err) ||
 		 read_status(file, path, s, status, err);
-	if (!rc && (bad = verify_rows(file, s, status)) < 0)
-		rc = err_set(err, "%s: cannot read the rows", path);
+	if (!rc && (bad = store_verify_rows(file, path, status, s->images, NULL, NULL, err)) < 0)
+		rc = -1;
 	if (bad > 0)
 		log_warn("%s: %d rows do not match their checksums and are computed again", path, bad);
 	if (!rc) {
@@ -214,22 +159,36 @@ int store_count(const char *path, const struct schema *s, int counts[3], struct 
 	return rc;
 }
 
-int store_summarise(const char *path, const struct schema *s, uint64_t seed, struct err *err)
+/* The rows of the table that fall to this rank; the others stay 0. */
+static int summarise_share(const struct comm *comm, const char *path, const struct schema *s, uint64_t seed,
+	double *table, struct err *err)
 {
-	size_t rows = (size_t)s->summary_count;
-	uint8_t *status = x_malloc((size_t)s->images);
-	double *v = x_malloc((size_t)s->images * sizeof(*v)),
-	       *table = x_malloc(SUMMARY_COLUMNS * rows * sizeof(*table));
-	hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+	size_t rows = (size_t)s->summary_count, images = (size_t)s->images;
+	uint8_t *status = x_malloc(images);
+	double *v = x_malloc(images * sizeof(*v));
+	hid_t file = h5_open(path, err);
 	int rc = file < 0 || read_status(file, path, s, status, err);
-	for (size_t r = 0; r < rows && !rc; r++) {
+
+	for (size_t r = (size_t)comm->rank; r < rows && !rc; r += (size_t)comm->size) {
 		rc = summary_values(file, s, s->summary_field[r], status, v);
-		struct num_summary n = num_summarise(v, (size_t)s->images, 10000, seed);
+		struct num_summary n = num_summarise(v, images, 10000, seed);
 		double columns[SUMMARY_COLUMNS] = {(double)n.n, n.mean, n.std, n.ci_low, n.ci_high};
 
 		for (size_t k = 0; k < SUMMARY_COLUMNS; k++)
 			table[k * rows + r] = columns[k];
 	}
+	if (file >= 0)
+		H5Fclose(file);
+	free(status);
+	free(v);
+	return rc;
+}
+
+static int write_summary(const char *path, size_t rows, const double *table)
+{
+	hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+	int rc = file < 0;
+
 	for (size_t k = 0; k < SUMMARY_COLUMNS && !rc; k++) {
 		char name[32];
 
@@ -238,10 +197,21 @@ int store_summarise(const char *path, const struct schema *s, uint64_t seed, str
 	}
 	if (file >= 0)
 		rc = H5Fclose(file) < 0 || rc;
-	free(status);
-	free(v);
+	return rc;
+}
+
+int store_summarise(
+	const struct comm *comm, const char *path, const struct schema *s, uint64_t seed, struct err *err)
+{
+	size_t rows = (size_t)s->summary_count, bytes = SUMMARY_COLUMNS * rows * sizeof(double);
+	double *table = x_calloc(bytes, 1);
+	int rc = comm_max(summarise_share(comm, path, s, seed, table, err) != 0);
+
+	comm_merge(table, bytes);
+	if (!rc && !comm->rank)
+		rc = write_summary(path, rows, table);
 	free(table);
-	return rc ? err_set(err, "%s: cannot write the summary", path) : 0;
+	return comm_max(rc) ? err_set(err, "%s: cannot write the summary", path) : 0;
 }
 
 void store_print_summary(const char *path, const struct schema *s)

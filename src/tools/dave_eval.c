@@ -2,16 +2,20 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "formats/h5.h"
 #include "pipeline/comm.h"
 #include "pipeline/config.h"
 #include "pipeline/run.h"
 #include "pipeline/schema.h"
+#include "pipeline/store.h"
 
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const char usage[] =
 	"usage: dave-eval [options] CONFIG.yaml\n"
@@ -27,6 +31,11 @@ static const char usage[] =
 	"      --seed N                 the same as --set run.seed=N\n"
 	"      --resume                 go on with the results file, if it is there\n"
 	"      --overwrite              replace the results file, if it is there\n"
+	"      --verify FILE            read the rows of a results file back and compare them with their "
+	"checksums\n"
+	"      --progress FILE          progress as JSON lines (default: OUTPUT.progress.jsonl; none: no "
+	"file)\n"
+	"      --log-dir DIR            a log file per rank, with the time of every image\n"
 	"  -n, --dry-run                check everything, print the resolved configuration and what the run "
 	"will\n"
 	"                               take, write nothing\n"
@@ -37,10 +46,20 @@ static const char usage[] =
 	"SIGTERM or\n"
 	"SIGUSR1 (run again with --resume).\n";
 
-enum { OPT_SEED = 256, OPT_RESUME, OPT_OVERWRITE, OPT_KEYS, OPT_SCHEMA, MAX_SETS = 256 };
+enum {
+	OPT_SEED = 256,
+	OPT_RESUME,
+	OPT_OVERWRITE,
+	OPT_VERIFY,
+	OPT_PROGRESS,
+	OPT_LOG_DIR,
+	OPT_KEYS,
+	OPT_SCHEMA,
+	MAX_SETS = 256
+};
 
 struct arguments {
-	const char *file, *sets[MAX_SETS];
+	const char *file, *verify, *log_dir, *sets[MAX_SETS];
 	char *made[MAX_SETS]; /* owned */
 	int sets_count, made_count;
 	struct run_options run;
@@ -66,7 +85,10 @@ static int parse_arguments(struct arguments *a, int argc, char **argv, int speak
 	static const struct option table[] = {{"output", required_argument, NULL, 'o'},
 		{"set", required_argument, NULL, 's'}, {"limit", required_argument, NULL, 'l'},
 		{"seed", required_argument, NULL, OPT_SEED}, {"resume", no_argument, NULL, OPT_RESUME},
-		{"overwrite", no_argument, NULL, OPT_OVERWRITE}, {"dry-run", no_argument, NULL, 'n'},
+		{"overwrite", no_argument, NULL, OPT_OVERWRITE},
+		{"verify", required_argument, NULL, OPT_VERIFY},
+		{"progress", required_argument, NULL, OPT_PROGRESS},
+		{"log-dir", required_argument, NULL, OPT_LOG_DIR}, {"dry-run", no_argument, NULL, 'n'},
 		{"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'},
 		{"reference-keys", no_argument, NULL, OPT_KEYS},
 		{"reference-schema", no_argument, NULL, OPT_SCHEMA}, {NULL, 0, NULL, 0}};
@@ -95,6 +117,15 @@ static int parse_arguments(struct arguments *a, int argc, char **argv, int speak
 		case OPT_OVERWRITE:
 			a->run.overwrite = 1;
 			break;
+		case OPT_VERIFY:
+			a->verify = optarg;
+			break;
+		case OPT_PROGRESS:
+			a->run.progress = optarg;
+			break;
+		case OPT_LOG_DIR:
+			a->log_dir = optarg;
+			break;
 		case 'n':
 			a->run.dry_run = 1;
 			break;
@@ -119,7 +150,9 @@ static int parse_arguments(struct arguments *a, int argc, char **argv, int speak
 		default:
 			return bad_usage(speak, "unknown option or missing value", argv[optind - 1]);
 		}
-	if (optind + 1 != argc)
+	if (a->verify && optind == argc)
+		return -1;
+	if (optind + 1 != argc || a->verify)
 		return bad_usage(
 			speak, "expected one CONFIG.yaml", optind < argc ? argv[optind + 1] : "none given");
 	if (a->run.resume && a->run.overwrite)
@@ -168,26 +201,68 @@ static int configure(struct config *c, const struct comm *comm, const struct arg
 	return 0;
 }
 
+/* dave-eval --verify FILE. Rank 0 alone does it. */
+static int verify(const struct comm *comm, const char *path)
+{
+	struct store_counts n;
+	struct err err = {{0}};
+
+	if (comm->rank)
+		return comm_agree(0);
+	h5_setup();
+	if (store_verify(path, &n, &err)) {
+		log_error("%s", err.msg);
+		return comm_agree(EXIT_USAGE);
+	}
+	printf("%d done, %d failed, %d pending, %d damaged: %s\n", n.done, n.failed, n.pending, n.damaged,
+		path);
+	return comm_agree(n.damaged ? EXIT_RUN : 0);
+}
+
+/* The log file of this rank. **Collective.** */
+static int open_log(const struct comm *comm, const char *folder, struct err *err)
+{
+	char *path = x_asprintf("%s/rank-%05d.log", folder, comm->rank);
+	int failed = 0;
+
+	if (mkdir(folder, 0777) && errno != EEXIST)
+		failed = err_set(err, "%s: cannot create the folder: %s", folder, strerror(errno)) != 0;
+	failed = failed || log_open(path, err);
+	if (!failed)
+		log_detail("rank %d of %d on %s, process %d", comm->rank, comm->size, comm_node(),
+			(int)getpid());
+	free(path);
+	return comm_max(failed);
+}
+
+static int configure_and_run(const struct comm *comm, const struct arguments *a)
+{
+	struct err err = {"another rank cannot open its log file"};
+	struct config c = {0};
+	int status = EXIT_USAGE;
+
+	if ((a->log_dir && open_log(comm, a->log_dir, &err)) || configure(&c, comm, a, &err)) {
+		if (!comm->rank)
+			log_error("%s", err.msg);
+	} else {
+		status = run(comm, &c, &a->run);
+	}
+	log_detail("exit status %d", status);
+	log_close();
+	config_release(&c);
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments a = {0};
-	struct config c = {0};
 	struct comm comm;
-	struct err err = {{0}};
 
 	comm_init(&comm, &argc, &argv);
 	stop_install();
 	int status = parse_arguments(&a, argc, argv, comm.rank == 0);
-	if (status < 0) {
-		if (configure(&c, &comm, &a, &err)) {
-			if (!comm.rank)
-				log_error("%s", err.msg);
-			status = EXIT_USAGE;
-		} else {
-			status = run(&comm, &c, &a.run);
-		}
-	}
-	config_release(&c);
+	if (status < 0)
+		status = a.verify ? verify(&comm, a.verify) : configure_and_run(&comm, &a);
 	for (int i = 0; i < a.made_count; i++)
 		free(a.made[i]);
 	comm_finish();

@@ -31,6 +31,7 @@ def layout(t, b, f):
         want[f'summary/{c}'] = ('f8', (rows,))
     want['summary/name'] = ('S', (rows,))
     want['summary/status'] = ('S', (3,))
+    want['images/checksum_fields'] = ('S', (6 + 3 * len(METHODS) * len(METRICS) + 2 * len(METHODS) + 1,))
     found = []
     f.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
     t.equal('names of the data sets', sorted(found), sorted(want))
