@@ -9,6 +9,9 @@
 
 #include <stddef.h>
 
+/* More is refused: no configuration needs it, and libyaml would take minutes. */
+enum { YAML_MAX_DEPTH = 64, YAML_MAX_ANCHORS = 256 };
+
 enum yaml_kind { YAML_EMPTY, YAML_SCALAR, YAML_LIST, YAML_MAP };
 
 struct yaml_doc {

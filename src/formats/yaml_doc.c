@@ -13,12 +13,59 @@ static yaml_node_t *node_at(const struct yaml_doc *d, int node)
 	return n;
 }
 
+/* libyaml takes time quadratic in the depth of nesting and in the number of anchors: minutes for a megabyte made
+ * for it. Its scanner stops in time. What is not YAML at all is left to the parser to say. */
+static int check_limits(const char *text, size_t size, const char *name, struct err *err)
+{
+	int depth = 0, anchors = 0, rc = 0, last = 0;
+	yaml_parser_t parser;
+	yaml_token_t token;
+
+	if (!yaml_parser_initialize(&parser))
+		BUG("libyaml cannot start");
+	yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
+	while (!rc && !last && yaml_parser_scan(&parser, &token)) {
+		switch (token.type) {
+		case YAML_BLOCK_SEQUENCE_START_TOKEN:
+		case YAML_BLOCK_MAPPING_START_TOKEN:
+		case YAML_FLOW_SEQUENCE_START_TOKEN:
+		case YAML_FLOW_MAPPING_START_TOKEN:
+			depth++;
+			break;
+		case YAML_BLOCK_END_TOKEN:
+		case YAML_FLOW_SEQUENCE_END_TOKEN:
+		case YAML_FLOW_MAPPING_END_TOKEN:
+			depth--;
+			break;
+		case YAML_ANCHOR_TOKEN:
+			anchors++;
+			break;
+		default:
+			break;
+		}
+		last = token.type == YAML_STREAM_END_TOKEN;
+		if (depth > YAML_MAX_DEPTH)
+			rc = err_set(err, "%s:%zu: nested more than %d levels deep", name,
+				token.start_mark.line + 1, YAML_MAX_DEPTH);
+		else if (anchors > YAML_MAX_ANCHORS)
+			rc = err_set(err, "%s:%zu: more than %d anchors", name, token.start_mark.line + 1,
+				YAML_MAX_ANCHORS);
+		yaml_token_delete(&token);
+	}
+	yaml_parser_delete(&parser);
+	return rc;
+}
+
 int yaml_doc_parse(struct yaml_doc *d, const char *text, size_t size, const char *name, struct err *err)
 {
 	yaml_document_t *document = x_calloc(1, sizeof(*document)), more;
 	yaml_parser_t parser;
 	int ok;
 
+	if (check_limits(text, size, name, err)) {
+		free(document);
+		return -1;
+	}
 	if (!yaml_parser_initialize(&parser))
 		BUG("libyaml cannot start");
 	yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
