@@ -50,6 +50,7 @@ library "MPI" 'mpi\.h' 'src/pipeline/(comm|board|store)\.c'
 library "HDF5" 'hdf5' 'src/formats/h5\.c|src/pipeline/(store|store_create|store_read|store_verify)\.c'
 library "BLAS" 'cblas\.h' 'src/kernels/gemm\.c'
 library "JPEG and PNG" 'jpeglib\.h|png\.h' 'src/formats/(image|png_write)\.c'
+library "libarchive" 'archive(_entry)?\.h' 'src/formats/tar\.c'
 library "jansson" 'jansson\.h' 'include/formats/json\.h'
 library "YAML" 'yaml\.h' 'src/formats/yaml_doc\.c'
 

@@ -13,8 +13,8 @@ static yaml_node_t *node_at(const struct yaml_doc *d, int node)
 	return n;
 }
 
-/* libyaml takes time quadratic in the depth of nesting and in the number of anchors: minutes for a megabyte made
- * for it. Its scanner stops in time. What is not YAML at all is left to the parser to say. */
+/* libyaml takes time quadratic in the depth of nesting and in the number of anchors: minutes for a megabyte
+ * made for it. Its scanner stops in time. What is not YAML at all is left to the parser to say. */
 static int check_limits(const char *text, size_t size, const char *name, struct err *err)
 {
 	int depth = 0, anchors = 0, rc = 0, last = 0;

@@ -1,6 +1,7 @@
 #include "pipeline/dataset.h"
 
 #include "base/num.h"
+#include "pipeline/dataset_parts.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,7 +11,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-static void add(struct dataset *d, const char *path, int label)
+void dataset_add(struct dataset *d, const char *path, int label, int64_t offset)
 {
 	size_t n = strlen(path) + 1;
 
@@ -18,6 +19,8 @@ static void add(struct dataset *d, const char *path, int label)
 		size_t room = d->count ? 2 * (size_t)d->count : 1;
 		d->at = x_realloc(d->at, room * sizeof(*d->at));
 		d->label = x_realloc(d->label, room * sizeof(*d->label));
+		if (offset >= 0)
+			d->offset = x_realloc(d->offset, room * sizeof(*d->offset));
 	}
 	if (d->text_size + n > d->text_room) {
 		d->text_room = 2 * (d->text_size + n);
@@ -25,6 +28,9 @@ static void add(struct dataset *d, const char *path, int label)
 	}
 	memcpy(d->text + d->text_size, path, n);
 	d->at[d->count] = d->text_size;
+	if (offset >= 0)
+		d->offset[d->count] = offset;
+	d->classes = label >= d->classes ? label + 1 : d->classes;
 	d->label[d->count++] = label;
 	d->text_size += n;
 	d->longest = n - 1 > d->longest ? n - 1 : d->longest;
@@ -40,6 +46,15 @@ char *dataset_full_path(const char *root, const char *path)
 	return *path == '/' ? x_strdup(path) : x_asprintf("%s/%s", root, path);
 }
 
+char *dataset_root(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	if (dataset_is_folder(path))
+		return x_strdup(path);
+	return slash ? x_asprintf("%.*s", (int)(slash - path + (slash == path)), path) : x_strdup(".");
+}
+
 /* ---- folders ---- */
 
 static int visible(const struct dirent *e)
@@ -52,7 +67,7 @@ static int by_bytes(const struct dirent **a, const struct dirent **b)
 	return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static int is_folder(const char *path)
+bool dataset_is_folder(const char *path)
 {
 	struct stat s;
 
@@ -62,10 +77,10 @@ static int is_folder(const char *path)
 /* The directory itself mostly knows: 50,000 calls of stat() are slow on a parallel file system. */
 static int entry_is_folder(const struct dirent *e, const char *full)
 {
-	return e->d_type == DT_UNKNOWN || e->d_type == DT_LNK ? is_folder(full) : e->d_type == DT_DIR;
+	return e->d_type == DT_UNKNOWN || e->d_type == DT_LNK ? dataset_is_folder(full) : e->d_type == DT_DIR;
 }
 
-static int has_image_name(const char *name)
+bool dataset_is_image_name(const char *name)
 {
 	const char *dot = strrchr(name, '.');
 
@@ -89,8 +104,8 @@ static int walk(struct dataset *d, const char *relative, int label, int depth, s
 			char *full = x_asprintf("%s/%s", d->root, child);
 			int folder_now = entry_is_folder(list[i], full);
 
-			if (pass == 0 && !folder_now && has_image_name(list[i]->d_name))
-				add(d, child, label);
+			if (pass == 0 && !folder_now && dataset_is_image_name(list[i]->d_name))
+				dataset_add(d, child, label, -1);
 			if (pass == 1 && folder_now)
 				rc = walk(d, child, label, depth + 1, err);
 			free(child);
@@ -173,7 +188,7 @@ static int read_folders(struct dataset *d, const char *path, const char *classes
 	for (int i = 0; i < n; i++) {
 		char *full = x_asprintf("%s/%s", path, list[i]->d_name);
 
-		if (!rc && is_folder(full)) {
+		if (!rc && dataset_is_folder(full)) {
 			int label = *classes_file ? index_of(&names, list[i]->d_name) : folders;
 
 			folders++;
@@ -200,7 +215,6 @@ static int read_folders(struct dataset *d, const char *path, const char *classes
 
 static int read_list(struct dataset *d, const char *path, struct err *err)
 {
-	const char *slash = strrchr(path, '/');
 	FILE *f = fopen(path, "r");
 	char *line = NULL;
 	size_t room = 0;
@@ -209,7 +223,7 @@ static int read_list(struct dataset *d, const char *path, struct err *err)
 
 	if (!f)
 		return err_set(err, "%s: cannot open: %s", path, strerror(errno));
-	d->root = slash ? strndup(path, (size_t)(slash - path + (slash == path))) : x_strdup(".");
+	d->root = dataset_root(path);
 	while (!rc && (n = getline(&line, &room, f)) > 0) {
 		long label;
 
@@ -222,7 +236,7 @@ static int read_list(struct dataset *d, const char *path, struct err *err)
 		while (space > line && !strchr(" \t", space[-1]))
 			space--;
 		if (space == line || strlen(line) != (size_t)n || !num_parse_long(&label, space) ||
-			label < 0 || label > 1 << 24) {
+			label < 0 || label > DATASET_MAX_LABEL) {
 			rc = err_set(err, "%s:%d: expected `path label`, got \"%.80s\"", path, number, line);
 			break;
 		}
@@ -231,8 +245,7 @@ static int read_list(struct dataset *d, const char *path, struct err *err)
 		if (!*line)
 			rc = err_set(err, "%s:%d: expected `path label`: the path is empty", path, number);
 		else
-			add(d, line, (int)label);
-		d->classes = (int)label >= d->classes ? (int)label + 1 : d->classes;
+			dataset_add(d, line, (int)label, -1);
 	}
 	free(line);
 	fclose(f);
@@ -244,18 +257,20 @@ static int read_list(struct dataset *d, const char *path, struct err *err)
 int dataset_read(struct dataset *d, const char *path, const char *classes_file, int limit, struct err *err)
 {
 	*d = (struct dataset){0};
-	int rc, folder = is_folder(path);
+	int folder = dataset_is_folder(path), rc = dataset_read_shards(d, path, err);
 
-	if (!folder && *classes_file)
+	if (rc > 0 && !folder && *classes_file)
 		rc = err_set(err, "%s: a list has its labels: data.classes is for folders", path);
-	else
+	else if (rc > 0)
 		rc = folder ? read_folders(d, path, classes_file, err) : read_list(d, path, err);
+	else if (!rc && *classes_file)
+		rc = err_set(err, "%s: shards have their labels: data.classes is for folders", path);
 
 	if (rc) {
 		dataset_release(d);
 		return -1;
 	}
-	d->folders = folder;
+	d->folders = folder && !d->offset;
 	if (limit && limit < d->count) {
 		d->text_size = d->at[limit];
 		d->count = limit;
@@ -269,28 +284,47 @@ void dataset_release(struct dataset *d)
 	free(d->text);
 	free(d->at);
 	free(d->label);
+	free(d->offset);
 	*d = (struct dataset){0};
 }
 
-/* ---- packing: counts, labels, root, text ---- */
+/* ---- packing: counts, labels, offsets, root, text ---- */
 
 struct header {
 	size_t text_size, longest, root_size;
-	int count, classes, folders;
+	int count, classes, folders, offsets;
 };
+
+static char *put(char *at, const void *from, size_t bytes)
+{
+	if (bytes)
+		memcpy(at, from, bytes);
+	return at + bytes;
+}
 
 char *dataset_pack(const struct dataset *d, size_t *size)
 {
-	struct header h = {d->text_size, d->longest, strlen(d->root) + 1, d->count, d->classes, d->folders};
-	size_t labels = (size_t)d->count * sizeof(int);
+	struct header h = {d->text_size, d->longest, strlen(d->root) + 1, d->count, d->classes, d->folders,
+		d->offset != NULL};
+	size_t labels = (size_t)d->count * sizeof(*d->label);
+	size_t offsets = d->offset ? (size_t)d->count * sizeof(*d->offset) : 0;
 
-	*size = sizeof(h) + labels + h.root_size + h.text_size;
-	char *block = x_malloc(*size);
-	memcpy(block, &h, sizeof(h));
-	memcpy(block + sizeof(h), d->label, labels);
-	memcpy(block + sizeof(h) + labels, d->root, h.root_size);
-	memcpy(block + sizeof(h) + labels + h.root_size, d->text, h.text_size);
+	*size = sizeof(h) + labels + offsets + h.root_size + h.text_size;
+	char *block = x_malloc(*size), *at = put(block, &h, sizeof(h));
+	at = put(at, d->label, labels);
+	at = put(at, d->offset, offsets);
+	at = put(at, d->root, h.root_size);
+	put(at, d->text, h.text_size);
 	return block;
+}
+
+static void *take(const char **at, size_t bytes)
+{
+	void *copy = x_malloc(bytes + !bytes);
+
+	memcpy(copy, *at, bytes);
+	*at += bytes;
+	return copy;
 }
 
 void dataset_unpack(struct dataset *d, const char *block, size_t size)
@@ -298,23 +332,23 @@ void dataset_unpack(struct dataset *d, const char *block, size_t size)
 	struct header h;
 
 	memcpy(&h, block, sizeof(h));
-	size_t labels = (size_t)h.count * sizeof(int), at = 0;
-	if (size != sizeof(h) + labels + h.root_size + h.text_size)
+	size_t labels = (size_t)h.count * sizeof(*d->label), start = 0;
+	size_t offsets = h.offsets ? (size_t)h.count * sizeof(*d->offset) : 0;
+	const char *at = block + sizeof(h);
+	if (size != sizeof(h) + labels + offsets + h.root_size + h.text_size)
 		BUG("data set of %zu bytes", size);
 	*d = (struct dataset){.text_size = h.text_size,
 		.longest = h.longest,
 		.count = h.count,
 		.classes = h.classes,
 		.folders = h.folders};
-	d->label = x_malloc(labels);
-	d->root = x_malloc(h.root_size);
-	d->text = x_malloc(h.text_size);
+	d->label = take(&at, labels);
+	d->offset = offsets ? take(&at, offsets) : NULL;
+	d->root = take(&at, h.root_size);
+	d->text = take(&at, h.text_size);
 	d->at = x_malloc((size_t)h.count * sizeof(*d->at));
-	memcpy(d->label, block + sizeof(h), labels);
-	memcpy(d->root, block + sizeof(h) + labels, h.root_size);
-	memcpy(d->text, block + sizeof(h) + labels + h.root_size, h.text_size);
 	for (int i = 0; i < d->count; i++) {
-		d->at[i] = at;
-		at += strlen(d->text + at) + 1;
+		d->at[i] = start;
+		start += strlen(d->text + start) + 1;
 	}
 }

@@ -2,7 +2,6 @@
 
 #include "attribution/postprocess.h"
 #include "base/clock.h"
-#include "formats/image.h"
 #include "model/preprocess.h"
 
 #include <math.h>
@@ -145,22 +144,15 @@ static int score(void *ctx, double *probability, double *logit, const float *ima
 
 static int load(struct evaluator *e, int i, struct err *err)
 {
-	char *path = dataset_full_path(e->data->root, dataset_path(e->data, i));
 	struct image image;
-	int rc = image_read(&image, path, err);
+	int rc = dataset_image(&image, e->data, i, err);
 
 	if (!rc) {
 		rc = preprocess_pixels(e->pixels, &image, &e->vit->config, err);
 		image_release(&image);
-	} else if (!strncmp(err->msg, path, strlen(path))) {
-		/* the row names the image already: what it needs is the reason */
-		memmove(err->msg, err->msg + strlen(path), strlen(err->msg) - strlen(path) + 1);
-		memmove(err->msg, err->msg + strspn(err->msg, ": "),
-			strlen(err->msg) - strspn(err->msg, ": ") + 1);
 	}
 	if (!rc)
 		preprocess_normalise(e->x, e->pixels, &e->vit->config);
-	free(path);
 	return rc;
 }
 

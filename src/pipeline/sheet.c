@@ -3,7 +3,6 @@
 
 #include "base/log.h"
 #include "formats/h5.h"
-#include "formats/image.h"
 #include "formats/png_write.h"
 #include "model/preprocess.h"
 #include "model/vit.h"
@@ -14,7 +13,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { GAP = 4 };
 
@@ -61,17 +59,6 @@ static void close_results(struct results *r, const char *path)
 	free(r->status);
 }
 
-/* Folder that image paths are relative to: data.path, or the folder of the list file. */
-static char *image_root(const struct config *c, const char *given)
-{
-	char *root = x_strdup(given ? given : c->data.path);
-	struct stat s;
-
-	if (!given && !stat(root, &s) && !S_ISDIR(s.st_mode) && strrchr(root, '/'))
-		*strrchr(root, '/') = 0;
-	return root;
-}
-
 /* Copies a tile (h, w, 3) to column x, row y of the sheet. */
 static void paste(
 	unsigned char *sheet, int sheet_w, const unsigned char *tile, int x, int y, int height, int width)
@@ -93,10 +80,9 @@ static int add_pair(struct sheet *s, const struct vit_config *c, const char *roo
 	int h = c->image_h, w = c->image_w, x = GAP + pair % s->columns * 2 * (w + GAP);
 	int y = GAP + pair / s->columns * (h + GAP);
 	unsigned char *tile = x_malloc((size_t)h * (size_t)w * 3);
-	char *path = dataset_full_path(root, name);
 	struct err err = {{0}};
 	struct image image;
-	int rc = image_read(&image, path, &err);
+	int rc = dataset_image_at(&image, root, name, -1, &err);
 
 	if (!rc) {
 		rc = preprocess_pixels(tile, &image, c, &err);
@@ -107,9 +93,8 @@ static int add_pair(struct sheet *s, const struct vit_config *c, const char *roo
 		picture_overlay(tile, tile, map, h, w);
 		paste(s->rgb, s->width, tile, x + w + GAP / 2, y, h, w);
 	} else {
-		log_warn("%s", err.msg);
+		log_warn("%s/%s: %s", root, name, err.msg);
 	}
-	free(path);
 	free(tile);
 	return rc;
 }
@@ -159,7 +144,7 @@ int contact_sheet(const char *results, const char *model, const char *data_root,
 		 vit_load(&vit, model ? model : c.model.path, err);
 
 	if (!rc) {
-		char *root = image_root(&c, data_root);
+		char *root = dataset_root(data_root ? data_root : c.data.path);
 
 		rc = draw(&r, &c, &vit.config, root, output, columns, most, err);
 		free(root);

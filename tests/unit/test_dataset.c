@@ -1,5 +1,5 @@
 /* pipeline/dataset: folders of class folders, list files, and what may be wrong with them. */
-#include "pipeline/dataset.h"
+#include "pipeline/dataset_parts.h"
 
 #include <CUnit/CUnit.h>
 #include <stdio.h>
