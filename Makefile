@@ -1,7 +1,7 @@
 # dave-eval. Two commands do everything on a fresh Debian machine:
 #   make demo     install what is missing, build, run the main job on the bundled demo, show where the results are
 #   make check    the same set-up, then all the tests
-# Others: make, make install PREFIX=/usr/local, make layers, make docs, make format, make tidy, make clean.
+# Others: make, make bench, make install PREFIX=/usr/local, make layers, make docs, make format, make tidy, make clean.
 # DEVELOPER=1 turns warnings into errors; SANITIZE=address,undefined builds into build/sanitize.
 
 CC      = gcc
@@ -72,7 +72,15 @@ $(BUILD)/tests/pixels: $(BUILD)/obj/tests/pillow/pixels.o $(BUILD)/libdave.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
 
-programs: $(TOOLS) $(BUILD)/tests/unit $(BUILD)/tests/pixels
+$(BUILD)/tests/board: $(BUILD)/obj/tests/mpi/board.o $(BUILD)/libdave.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/bench: $(BUILD)/obj/tests/bench/pipeline.o $(BUILD)/libdave.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
+
+programs: $(TOOLS) $(BUILD)/tests/unit $(BUILD)/tests/pixels $(BUILD)/tests/board $(BUILD)/tests/bench
 
 demo:
 	@.ci/setup demo
@@ -82,6 +90,12 @@ demo:
 check: setup
 	@$(MAKE) --no-print-directory -j$$(nproc) programs
 	@PYTHON=$(PYTHON) MAKE="$(MAKE)" tests/run.sh $(BUILD)
+
+# Takes some ten minutes; wants the machine for itself.
+bench:
+	@.ci/setup demo
+	@$(MAKE) --no-print-directory -j$$(nproc) all $(BUILD)/tests/bench
+	@PYTHON=$(PYTHON) tests/bench/run.sh $(BUILD)
 
 layers: $(OBJECTS)
 	@tests/layers.sh $(BUILD)
@@ -103,6 +117,6 @@ tidy:
 clean:
 	rm -rf build
 
-.PHONY: all requirements setup programs demo check layers docs install format tidy clean FORCE
+.PHONY: all requirements setup programs demo check bench layers docs install format tidy clean FORCE
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -104,6 +104,11 @@ size_t evaluator_bytes(const struct config *c, const struct vit_config *vit, con
 	return e.arena.used + vit_work_bytes(vit, work_mode(c), batch) + s->row_bytes;
 }
 
+double evaluator_pass_macs(const struct config *c, const struct vit_config *vit)
+{
+	return evaluate_batch(c, vit) * (vit_macs_forward(vit) + vit_macs_backward(vit, work_mode(c)));
+}
+
 void evaluator_passes(
 	const struct config *c, const struct vit_config *vit, double *forward, double *backward, double *macs)
 {

@@ -11,6 +11,7 @@
 #include "pipeline/work.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,6 +96,8 @@ static void print_plan(const struct job *j)
 		forward, backward, gmacs, 2e-3 * gmacs * j->data.count);
 	printf("# time     about %s on one core at 80 GFLOP/s\n",
 		clock_format(maps, 2 * gmacs * j->data.count / 80));
+	printf("# stop     within about %s of a signal: the pass that is running is finished, the image dropped\n",
+		clock_format(maps, ceil(2e-9 * evaluator_pass_macs(c, v) / 80)));
 	printf("# memory   %.0f MB per rank, and %.0f MB of weights shared by the ranks of a node\n",
 		1e-6 * (double)(evaluator_bytes(c, v, &j->schema) + j->vit.weights.widened_bytes),
 		1e-6 * (double)j->vit.file.size);

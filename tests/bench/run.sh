@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# `make bench`: the pipeline measured. Tables on standard output, CSV in BUILD/bench. Nothing is asserted.
+#   tests/bench/run.sh BUILD
+# BENCH_IMAGES (4): images of the ViT-B job, about 100 s each on a core.
+set -euo pipefail
+build=$(realpath "${1:?usage: tests/bench/run.sh BUILD}")
+cd "$(dirname "$0")/../.."
+out=$build/bench python=${PYTHON:-python3} eval=$build/bin/dave-eval
+export OPENBLAS_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+mkdir -p "$out"
+"$python" -B configs/demo/scenes.py --seed 7 --count 64 --out "$out/scenes"
+
+echo "== the board and the writer (mean of all calls)"
+: >"$out/pipeline.csv"
+for ranks in 1 2; do mpirun -n $ranks "$build/tests/bench" "$out/rows.h5" | tee -a "$out/pipeline.csv"; done
+
+seconds() { # what a progress file says of the run: seconds of the loop, rank-seconds by stage
+	"$python" -B tests/bench/stages.py "$@"
+}
+echo "== demo, 64 images, 1 and 2 ranks"
+for ranks in 1 2; do
+	mpirun -n $ranks "$eval" configs/demo/demo.yaml --set data.path="$out/scenes/val" -o "$out/demo$ranks.h5" --overwrite \
+		--log-dir "$out/logs$ranks" >"$out/demo.log" 2>&1
+done
+seconds "$out/demo1.h5.progress.jsonl" "$out/demo2.h5.progress.jsonl"
+
+echo "== the main job on ViT-B/16 (random weights), ${BENCH_IMAGES:=4} images, 2 ranks"
+[ -f "$out/vitb16/model.safetensors" ] || "$python" -B tests/bench/make_vit.py "$out/vitb16" vit_base_patch16_224
+rm -rf "$out/logsb"
+mpirun -n 2 "$eval" configs/vitb16.yaml --set model.path="$out/vitb16" --set data.path="$out/scenes/val" \
+	--set metrics.deletion.min_probability=0 --set metrics.deletion.correct_only=false \
+	--set data.limit="$BENCH_IMAGES" -o "$out/vitb16.h5" --overwrite --log-dir "$out/logsb" >"$out/vitb16.log" 2>&1
+seconds "$out/vitb16.h5.progress.jsonl"
+
+echo "== the schedule of 50,000 images on ViT-B/16, simulated"
+mean=$("$python" -B tests/bench/stages.py --mean "$out/vitb16.h5.progress.jsonl")
+"$python" -B tests/bench/schedule.py "$out/logs2" "$out/pipeline.csv" "$mean" -o "$out/schedule.csv"
