@@ -258,8 +258,8 @@ int main(int argc, char **argv)
 	struct arguments a = {0};
 	struct comm comm;
 
+	stop_install(); /* first: a warning that comes while MPI starts must not kill */
 	comm_init(&comm, &argc, &argv);
-	stop_install();
 	int status = parse_arguments(&a, argc, argv, comm.rank == 0);
 	if (status < 0)
 		status = a.verify ? verify(&comm, a.verify) : configure_and_run(&comm, &a);
