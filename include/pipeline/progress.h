@@ -35,8 +35,8 @@ void progress_init(struct progress *p, const struct schema *s, int total, int al
 void progress_open(
 	struct progress *p, const char *path, int append, const char *output, int ranks, int nodes);
 
-/* Writes the line "end" with the seconds of all ranks by stage (and those of none: `start` until the first
- * image, `other`, `summary`), and closes the file. Rank 0. */
+/* Says where the time went, writes the line "end" with the seconds of all ranks by stage (and those of none:
+ * `start` until the first image, `other`, `summary`) to the file, and closes it. Rank 0. */
 void progress_close(struct progress *p, struct board *b, int exit_status, const double seconds[STAGES],
 	double start, double other, double summary);
 

@@ -46,6 +46,22 @@ void progress_count(const struct progress *p, double add[BOARD_SLOTS], const uns
 	add[failed ? SLOT_FAILED : SLOT_DONE] += 1;
 }
 
+/* Where the time went, in shares of all ranks' time. */
+static void say_time(const double seconds[STAGES], double start, double other, double summary)
+{
+	double total = start + other + summary;
+	char line[512];
+	int n = 0;
+
+	for (int i = 0; i < STAGES; i++)
+		total += seconds[i];
+	for (int i = 0; i < STAGES; i++)
+		n += snprintf(line + n, sizeof(line) - (size_t)n, "%s %.2f %%, ", stage_names[i],
+			100 * seconds[i] / total);
+	log_info("time of the ranks: %sstart %.2f %%, summary %.2f %%, other %.2f %%", line,
+		100 * start / total, 100 * summary / total, 100 * other / total);
+}
+
 /* ---- the file ---- */
 
 /* Writes one object, which is released, as a line. A full disk ends the file, not the run. */
@@ -108,6 +124,7 @@ void progress_close(struct progress *p, struct board *b, int exit_status, const 
 	for (int i = 0; i < STAGES; i++)
 		json_object_set_new(stages, stage_names[i], json_real(seconds[i]));
 	board_exchange(b, NULL, v);
+	say_time(seconds, start, other, summary);
 	if (p->file)
 		note(p, "end",
 			json_pack("{s:f, s:i, s:i, s:i, s:i, s:O}", "elapsed", now - p->started, "done",
@@ -119,7 +136,7 @@ void progress_close(struct progress *p, struct board *b, int exit_status, const 
 	p->file = NULL;
 }
 
-/* ---- for people ---- */
+/* ---- while it runs ---- */
 
 static void print_line(struct progress *p, const double *v, double now, int last)
 {
