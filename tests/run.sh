@@ -49,6 +49,7 @@ for script in tests/runs/test_*.py; do
 	name=$(basename "$script" .py)
 	part "${name#test_}" "$PYTHON" "$script" "$build"
 done
+part nodes "$PYTHON" tests/nodes/test_nodes.py "$build"
 part demo tests/demo.sh "$build"
 part real tests/real.sh "$build"
 
