@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "formats/image.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -58,5 +59,8 @@ char *dataset_root(const char *path);
 /* One block of memory and back, for broadcasting; owned by the caller. */
 char *dataset_pack(const struct dataset *d, size_t *size);
 void dataset_unpack(struct dataset *d, const char *block, size_t size);
+
+/* Is a block one that can be unpacked? dataset_unpack() takes another for a bug; a file may hold one. */
+bool dataset_is_packed(const char *block, size_t size);
 
 #endif

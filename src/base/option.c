@@ -18,9 +18,11 @@ static int choice_index(const char *choices, const char *text)
 
 	if (strchr(text, '|'))
 		return -1;
-	for (const char *c = choices; c; c = strchr(c, '|'), c += c != NULL, i++)
+	for (const char *c = choices, *bar; c; c = bar ? bar + 1 : NULL, i++) {
+		bar = strchr(c, '|');
 		if (!strncmp(c, text, n) && (c[n] == '|' || !c[n]))
 			return i;
+	}
 	return -1;
 }
 

@@ -40,9 +40,14 @@ static int image_alloc(
 
 /* ---------------------------------------------------------------- JPEG */
 
+/* Each scan costs a pass over the whole image, and ten bytes make one: a small file could take hours.
+ * Photographs have ten or so; this is the limit that libjpeg-turbo recommends. */
+enum { JPEG_MAX_SCANS = 500 };
+
 struct jpeg_job {
 	struct jpeg_error_mgr errors; /* first: libjpeg hands back a pointer to it */
 	jmp_buf fail;
+	struct jpeg_progress_mgr progress;
 	struct jpeg_source_mgr source;
 	struct jpeg_decompress_struct cinfo;
 	unsigned char *cmyk; /* one row of a four-component image */
@@ -63,6 +68,16 @@ static _Noreturn void jpeg_on_error(j_common_ptr cinfo)
 static void jpeg_on_message(j_common_ptr cinfo)
 {
 	(void)cinfo; /* warnings are counted by libjpeg and, like Pillow, not printed */
+}
+
+static void jpeg_on_progress(j_common_ptr cinfo)
+{
+	struct jpeg_job *job = (struct jpeg_job *)cinfo->err;
+
+	if (job->cinfo.input_scan_number <= JPEG_MAX_SCANS)
+		return;
+	err_set(job->err, "%s: a JPEG file of more than %d scans", job->name, JPEG_MAX_SCANS);
+	longjmp(job->fail, 1);
 }
 
 static void jpeg_on_start(j_decompress_ptr cinfo)
@@ -133,6 +148,7 @@ static int jpeg_run(struct jpeg_job *job, struct image *out)
 		return -1;
 	jpeg_create_decompress(cinfo);
 	cinfo->src = &job->source;
+	cinfo->progress = &job->progress;
 	if (jpeg_read_header(cinfo, TRUE) != JPEG_HEADER_OK)
 		return jpeg_truncated(job);
 	int n = cinfo->num_components;
@@ -160,6 +176,7 @@ static int decode_jpeg(
 	job.cinfo.err = jpeg_std_error(&job.errors);
 	job.errors.error_exit = jpeg_on_error;
 	job.errors.output_message = jpeg_on_message;
+	job.progress.progress_monitor = jpeg_on_progress;
 	job.source = (struct jpeg_source_mgr){
 		.next_input_byte = data,
 		.bytes_in_buffer = size,

@@ -38,6 +38,7 @@ static int check_limits(const char *text, size_t size, const char *name, struct 
 			depth--;
 			break;
 		case YAML_ANCHOR_TOKEN:
+		case YAML_TAG_DIRECTIVE_TOKEN: /* searched for in the same way */
 			anchors++;
 			break;
 		default:
@@ -48,12 +49,24 @@ static int check_limits(const char *text, size_t size, const char *name, struct 
 			rc = err_set(err, "%s:%zu: nested more than %d levels deep", name,
 				token.start_mark.line + 1, YAML_MAX_DEPTH);
 		else if (anchors > YAML_MAX_ANCHORS)
-			rc = err_set(err, "%s:%zu: more than %d anchors", name, token.start_mark.line + 1,
-				YAML_MAX_ANCHORS);
+			rc = err_set(err, "%s:%zu: more than %d anchors and tag directives", name,
+				token.start_mark.line + 1, YAML_MAX_ANCHORS);
 		yaml_token_delete(&token);
 	}
 	yaml_parser_delete(&parser);
 	return rc;
+}
+
+/* A NUL, which only "\0" in quotes can give, would end a text before its time. */
+static int refuse_nul(const struct yaml_doc *d, struct err *err)
+{
+	const yaml_node_t *n;
+
+	for (int i = 1; (n = yaml_document_get_node(d->library, i)); i++)
+		if (n->type == YAML_SCALAR_NODE &&
+			strlen((const char *)n->data.scalar.value) != n->data.scalar.length)
+			return err_set(err, "%s:%d: expected text without a NUL", d->name, yaml_line(d, i));
+	return 0;
 }
 
 int yaml_doc_parse(struct yaml_doc *d, const char *text, size_t size, const char *name, struct err *err)
@@ -87,6 +100,8 @@ int yaml_doc_parse(struct yaml_doc *d, const char *text, size_t size, const char
 			err_set(err, "%s:%zu: not valid YAML: %s", name, parser.problem_mark.line + 1,
 				parser.problem ? parser.problem : "unreadable");
 		}
+		if (ok && refuse_nul(d, err))
+			ok = 0;
 		if (!ok)
 			yaml_doc_release(d);
 	}

@@ -61,7 +61,8 @@ static int unknown_option(
 
 /* ---- values ---- */
 
-/* The configuration is kept as YAML, which is UTF-8. */
+/* The configuration is kept as YAML, which is UTF-8: no longer form than needed, no surrogate, nothing beyond
+ * U+10FFFF. */
 static int is_utf8(const char *text)
 {
 	const unsigned char *s = (const unsigned char *)text;
@@ -72,8 +73,10 @@ static int is_utf8(const char *text)
 			   : *s >= 0xe0 && *s < 0xf0 ? 2
 			   : *s >= 0xf0 && *s < 0xf5 ? 3
 						     : -1;
+		int low = *s == 0xe0 ? 0xa0 : *s == 0xf0 ? 0x90 : 0x80; /* of the second byte */
+		int high = *s == 0xed ? 0x9f : *s == 0xf4 ? 0x8f : 0xbf;
 
-		if (more < 0)
+		if (more < 0 || (more > 0 && (s[1] < low || s[1] > high)))
 			return 0;
 		for (s++; more > 0; more--, s++)
 			if ((*s & 0xc0) != 0x80)
@@ -107,12 +110,12 @@ static int set_value(struct config *object, const struct option_row *o, const ch
 		return err_set(err, "%s: expected a value", o->name);
 	if (o->offset == AT(data.target) && set_target(object, text, err))
 		return -1;
-	if (o->type == OPT_PATH && !is_utf8(text))
-		return err_set(err, "%s: expected UTF-8 text", o->name);
-	if (o->type != OPT_PATH || !*text || *text == '/')
+	if (o->type != OPT_PATH)
 		return option_set(object, o, text, err);
-	char *full = x_asprintf("%s/%s", base, text);
-	int rc = option_set(object, o, full, err);
+	char *full = !*text || *text == '/' ? x_strdup(text) : x_asprintf("%s/%s", base, text);
+	/* the whole path: a folder's name need not be UTF-8 */
+	int rc = is_utf8(full) ? option_set(object, o, full, err)
+			       : err_set(err, "%s: expected UTF-8 in \"%.200s\"", o->name, full);
 	free(full);
 	return rc;
 }

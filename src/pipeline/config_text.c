@@ -5,21 +5,23 @@
 #include <string.h>
 
 /* Double-quoted YAML that reads back to the same text: what libyaml folds as a line break or refuses (control
- * characters, U+0085, U+2028, U+2029, U+FEFF) is escaped. */
+ * characters, U+0085, U+2028, U+2029, U+FEFF, U+FFFE, U+FFFF) is escaped. */
 static void put_text(FILE *out, const char *text)
 {
 	static const struct {
 		const char *bytes, *escape;
-	} special[] = {{"\xe2\x80\xa8", "\\u2028"}, {"\xe2\x80\xa9", "\\u2029"}, {"\xef\xbb\xbf", "\\ufeff"}};
+	} special[] = {{"\xe2\x80\xa8", "\\u2028"}, {"\xe2\x80\xa9", "\\u2029"}, {"\xef\xbb\xbf", "\\ufeff"},
+		{"\xef\xbf\xbe", "\\ufffe"}, {"\xef\xbf\xbf", "\\uffff"}};
+	const size_t specials = sizeof(special) / sizeof(special[0]);
 
 	fputc('"', out);
 	for (; *text; text++) {
 		unsigned char u = (unsigned char)*text, next = (unsigned char)text[1];
 		size_t k = 0;
 
-		while (k < 3 && strncmp(text, special[k].bytes, 3) != 0)
+		while (k < specials && strncmp(text, special[k].bytes, 3) != 0)
 			k++;
-		if (k < 3) {
+		if (k < specials) {
 			fputs(special[k].escape, out);
 			text += 2;
 		} else if (u == 0xc2 && next >= 0x80 && next < 0xa0) { /* U+0080 to U+009F */

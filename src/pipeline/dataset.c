@@ -318,6 +318,43 @@ char *dataset_pack(const struct dataset *d, size_t *size)
 	return block;
 }
 
+static size_t item_bytes(const struct header *h)
+{
+	return sizeof(int) + (h->offsets ? sizeof(int64_t) : 0);
+}
+
+/* count labels that are classes, and as many texts of at most `longest` bytes, up to the last byte. */
+static bool holds_images(const struct header *h, const char *labels, const char *text)
+{
+	size_t at = 0;
+
+	for (int i = 0; i < h->count; i++, at++) {
+		int label;
+
+		memcpy(&label, labels + (size_t)i * sizeof(label), sizeof(label));
+		size_t n = strnlen(text + at, h->text_size - at);
+		if (label < 0 || label >= h->classes || n == 0 || n > h->longest || n == h->text_size - at)
+			return false;
+		at += n;
+	}
+	return at == h->text_size;
+}
+
+bool dataset_is_packed(const char *block, size_t size)
+{
+	struct header h;
+
+	if (size < sizeof(h))
+		return false;
+	memcpy(&h, block, sizeof(h));
+	size -= sizeof(h);
+	if (h.count < 1 || (size_t)h.count > size || h.root_size < 1 || h.root_size > size ||
+		h.text_size > size || size != (size_t)h.count * item_bytes(&h) + h.root_size + h.text_size)
+		return false;
+	const char *labels = block + sizeof(h), *root = labels + (size_t)h.count * item_bytes(&h);
+	return strnlen(root, h.root_size) == h.root_size - 1 && holds_images(&h, labels, root + h.root_size);
+}
+
 static void *take(const char **at, size_t bytes)
 {
 	void *copy = x_malloc(bytes + !bytes);
@@ -331,12 +368,12 @@ void dataset_unpack(struct dataset *d, const char *block, size_t size)
 {
 	struct header h;
 
+	if (!dataset_is_packed(block, size))
+		BUG("data set of %zu bytes", size);
 	memcpy(&h, block, sizeof(h));
 	size_t labels = (size_t)h.count * sizeof(*d->label), start = 0;
 	size_t offsets = h.offsets ? (size_t)h.count * sizeof(*d->offset) : 0;
 	const char *at = block + sizeof(h);
-	if (size != sizeof(h) + labels + offsets + h.root_size + h.text_size)
-		BUG("data set of %zu bytes", size);
 	*d = (struct dataset){.text_size = h.text_size,
 		.longest = h.longest,
 		.count = h.count,

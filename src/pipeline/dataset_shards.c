@@ -165,7 +165,8 @@ static int index_shard(struct dataset *d, const char *shard, struct err *err)
 {
 	char *full = dataset_full_path(d->root, shard);
 	struct builder b = {.d = d, .shard = shard, .label = -1};
-	int before = d->count, rc = tar_each(full, on_member, &b, err) || end_sample(&b, err);
+	int before = d->count;
+	int rc = tar_each(full, on_member, &b, err) || end_sample(&b, err) ? -1 : 0; /* 1 says: no shards */
 
 	if (rc && strncmp(err->msg, full, strlen(full)) != 0)
 		err_prefix(err, "%s", full);
@@ -230,7 +231,7 @@ static bool load_index(struct dataset *d, const char *path, const char *of)
 	if (good) {
 		size -= sizeof(crc);
 		memcpy(&crc, data + size, sizeof(crc));
-		good = crc == digest_crc32(0, data, size);
+		good = crc == digest_crc32(0, data, size) && dataset_is_packed(data + head, size - head);
 	}
 	if (good) {
 		char *root = d->root;

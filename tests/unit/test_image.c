@@ -226,6 +226,30 @@ static void test_size_limit(void)
 	expect_refused(png_bomb, sizeof(png_bomb) - 1, "1073741824 x 1073741824 pixels; between 1 and");
 }
 
+/* Scans of ten bytes, each a pass over the image. */
+static void test_scan_limit(void)
+{
+	static const unsigned char scan[] = {0xff, 0xda, 0, 8, 1, 1, 0, 1, 63, 0};
+	size_t size;
+	struct err err = {{0}};
+	struct image image;
+	unsigned char *data = make_jpeg(1, 1, &size), *many = x_malloc(size + 500 * sizeof(scan)),
+		      *at = many + size - 2;
+
+	memcpy(many, data, size);
+	for (int n = 0; n < 500; n++, at += sizeof(scan)) {
+		memcpy(at, scan, sizeof(scan));
+		memcpy(at + sizeof(scan), "\xff\xd9", 2);
+		if (n == 399) {
+			CU_ASSERT_EQUAL(image_decode(&image, many, size + 4000, "n.jpg", &err), 0);
+			image_release(&image);
+		}
+	}
+	expect_refused(many, size + 5000, "a JPEG file of more than 500 scans");
+	free(many);
+	free(data);
+}
+
 static void test_unreadable_files(void)
 {
 	struct err err = {{0}};
@@ -443,6 +467,7 @@ int register_image_tests(void)
 		{"PNG bit flips are refused", test_png_bit_flips_are_refused},
 		{"corrupt JPEG header", test_corrupt_jpeg_header},
 		{"size limit", test_size_limit},
+		{"scan limit", test_scan_limit},
 		{"unreadable files", test_unreadable_files},
 		{"PNG round trip", test_png_round_trip},
 		{"PNG write errors", test_png_write_errors},
