@@ -91,6 +91,8 @@ check: setup
 	@$(MAKE) --no-print-directory -j$$(nproc) programs
 	@PYTHON=$(PYTHON) MAKE="$(MAKE)" tests/run.sh $(BUILD)
 
+include tests/fuzz/fuzz.mk
+
 # Takes some ten minutes; wants the machine for itself.
 bench:
 	@.ci/setup demo
