@@ -50,6 +50,7 @@ for script in tests/runs/test_*.py; do
 	part "${name#test_}" "$PYTHON" "$script" "$build"
 done
 part nodes "$PYTHON" tests/nodes/test_nodes.py "$build"
+part slurm "$PYTHON" tests/slurm/test_slurm.py "$build"
 part fuzz tests/fuzz/run.sh "$build" "${FUZZ_SECONDS:-5}"
 part demo tests/demo.sh "$build"
 part real tests/real.sh "$build"
