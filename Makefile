@@ -1,7 +1,7 @@
 # dave-eval. Two commands do everything on a fresh Debian machine:
 #   make demo     install what is missing, build, run the main job on the bundled demo, show where the results are
 #   make check    the same set-up, then all the tests
-# Others: make, make bench, make install PREFIX=/usr/local, make layers, make docs, make format, make tidy, make clean.
+# Others: make, make soak, make bench, make install PREFIX=/usr/local, make layers, make docs, make format, make tidy, make clean.
 # DEVELOPER=1 turns warnings into errors; SANITIZE=address,undefined builds into build/sanitize.
 
 CC      = gcc
@@ -72,6 +72,11 @@ $(BUILD)/tests/pixels: $(BUILD)/obj/tests/pillow/pixels.o $(BUILD)/libdave.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
 
+# Loaded into the programs by tests/runs/test_faults.py: without sanitizers, which want to come first.
+$(BUILD)/tests/shim.so: tests/faults/shim.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wshadow $(if $(DEVELOPER),-Werror) -fPIC -shared -o $@ $<
+
 $(BUILD)/tests/board: $(BUILD)/obj/tests/mpi/board.o $(BUILD)/libdave.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
@@ -80,7 +85,8 @@ $(BUILD)/tests/bench: $(BUILD)/obj/tests/bench/pipeline.o $(BUILD)/libdave.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
 
-programs: $(TOOLS) $(BUILD)/tests/unit $(BUILD)/tests/pixels $(BUILD)/tests/board $(BUILD)/tests/bench
+programs: $(TOOLS) $(BUILD)/tests/unit $(BUILD)/tests/pixels $(BUILD)/tests/board $(BUILD)/tests/bench \
+	$(BUILD)/tests/shim.so
 
 demo:
 	@.ci/setup demo
@@ -90,6 +96,13 @@ demo:
 check: setup
 	@$(MAKE) --no-print-directory -j$$(nproc) programs
 	@PYTHON=$(PYTHON) MAKE="$(MAKE)" tests/run.sh $(BUILD)
+
+# The long version of what make check does in short: 200 kills, every failing write, ten minutes a fuzz target. Hours.
+soak: setup
+	@$(MAKE) --no-print-directory -j$$(nproc) programs
+	@PYTHON=$(PYTHON) tests/soak.sh $(BUILD)
+	@PYTHON=$(PYTHON) DAVE_LONG=1 tests/run.sh $(BUILD) faults
+	@PYTHON=$(PYTHON) FUZZ_SECONDS=600 tests/run.sh $(BUILD) fuzz
 
 include tests/fuzz/fuzz.mk
 
@@ -119,6 +132,6 @@ tidy:
 clean:
 	rm -rf build
 
-.PHONY: all requirements setup programs demo check bench layers docs install format tidy clean FORCE
+.PHONY: all requirements setup programs demo check soak bench layers docs install format tidy clean FORCE
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -19,7 +19,7 @@ char *clock_format(char buf[32], double seconds);
 
 /* SIGINT, SIGTERM and SIGUSR1 set the request to stop; a second SIGINT ends the process at once, with status
  * 130. SIGBUS, which is how a mapped file that was cut short shows, ends it with one line and status
- * EXIT_RUN. */
+ * EXIT_RUN. SIGPIPE is ignored: who read our messages or progress may go away. */
 void stop_install(void);
 
 /* A line that the first SIGINT or SIGTERM prints at once on standard error, since whoever sends them may not

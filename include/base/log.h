@@ -12,6 +12,9 @@
 int log_open(const char *path, struct err *err);
 void log_close(void);
 
+/* Replaces those characters in a text that is printed by other means; returns it. */
+char *log_clean(char *text);
+
 /* One line for the log file alone; nothing where there is none. */
 void log_detail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

@@ -23,8 +23,17 @@ int64_t h5_half_type(void);
 /* Opens for reading / creates (replacing). -1 on error. */
 int64_t h5_open(const char *path, struct err *err);
 int64_t h5_create(const char *path, struct err *err);
-/* Closes; -1 when what was written could not be flushed. */
+/* Closes; -1 when what was written could not be flushed. Not for files that ranks share. */
 int h5_close(int64_t file, const char *path, struct err *err);
+
+/* A file that could be written no more is left open; h5_close() that fails does so too. HDF5 closes such files
+ * when MPI ends, and crashes or waits for ever for other ranks: MPI must be aborted then. */
+void h5_abandon(void);
+bool h5_abandoned(void);
+
+/* Why a call into HDF5 failed: errno, which must have been 0 before it; the layers between say less than the
+ * system call at the bottom. */
+const char *h5_reason(void);
 
 bool h5_exists(int64_t file, const char *name);
 

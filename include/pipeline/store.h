@@ -74,6 +74,7 @@ int store_summarise(
 /* What store_verify() found; damaged rows are counted as such alone. */
 struct store_counts {
 	int pending, done, failed, damaged;
+	int other_list; /* paths or labels are not those of data_sha256 */
 };
 
 /* Reads every finished row of a results file back and compares it with its checksum; needs nothing but the

@@ -24,15 +24,21 @@ void log_close(void)
 	g_file = NULL;
 }
 
+char *log_clean(char *text)
+{
+	for (char *c = text; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 127)
+			*c = '?';
+	return text;
+}
+
 /* One write per line, so that lines of several ranks do not mix. */
 static void line(int detail, const char *kind, const char *fmt, va_list ap)
 {
 	char text[2048], now[CLOCK_TIMESTAMP];
 
 	vsnprintf(text, sizeof(text), fmt, ap);
-	for (char *c = text; *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 127)
-			*c = '?';
+	log_clean(text);
 	if (g_file) {
 		fprintf(g_file, "%s %s%s\n", clock_timestamp(now), kind, text);
 		fflush(g_file);

@@ -1,8 +1,11 @@
 #include "formats/h5.h"
 
+#include <errno.h>
 #include <hdf5.h>
 #include <stdlib.h>
 #include <string.h>
+
+static bool g_abandoned;
 
 void h5_setup(void)
 {
@@ -38,9 +41,29 @@ int64_t h5_create(const char *path, struct err *err)
 
 int h5_close(int64_t file, const char *path, struct err *err)
 {
-	if (H5Fflush(file, H5F_SCOPE_LOCAL) < 0 || H5Fclose(file) < 0)
-		return err_set(err, "%s: cannot write", path);
-	return 0;
+	errno = 0;
+	int rc = H5Fflush(file, H5F_SCOPE_LOCAL) < 0 || H5Fclose(file) < 0
+			 ? err_set(err, "%s: cannot write: %s", path, h5_reason())
+			 : 0;
+
+	if (rc)
+		h5_abandon();
+	return rc;
+}
+
+void h5_abandon(void)
+{
+	g_abandoned = true;
+}
+
+bool h5_abandoned(void)
+{
+	return g_abandoned;
+}
+
+const char *h5_reason(void)
+{
+	return errno ? strerror(errno) : "not all of it was written (disk full?)";
 }
 
 bool h5_exists(int64_t file, const char *name)

@@ -4,6 +4,7 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -42,8 +43,12 @@ static int open_reader(struct reader *r, const char *path, int64_t offset, size_
 	if (!r->a || archive_read_support_format_tar(r->a))
 		BUG("libarchive without tar");
 	if (lseek(r->fd, offset, SEEK_SET) < 0 || archive_read_open_fd(r->a, r->fd, block)) {
+		const char *why = archive_error_string(r->a);
+
+		err_set(err, "%s: no uncompressed tar archive at byte %lld: %s", path, (long long)offset,
+			why ? why : strerror(errno));
 		close_reader(r);
-		return err_set(err, "%s: cannot read at byte %lld", path, (long long)offset);
+		return -1;
 	}
 	return 0;
 }
@@ -56,13 +61,25 @@ static int next_member(struct reader *r, struct archive_entry **e, const char *p
 
 		if (rc == ARCHIVE_EOF)
 			return 0;
-		if (rc < ARCHIVE_WARN) /* ARCHIVE_WARN: a name of other bytes than its character set has */
+		/* ARCHIVE_WARN: a name of other bytes than its character set has. ARCHIVE_RETRY would look for
+		 * the next header behind a damaged one. */
+		if (rc != ARCHIVE_OK && rc != ARCHIVE_WARN)
 			return err_set(err, "%s: not a whole, uncompressed tar archive: %s", path,
 				archive_error_string(r->a) ? archive_error_string(r->a) : "unreadable");
 		if (archive_entry_filetype(*e) == AE_IFREG && !archive_entry_hardlink(*e) &&
 			archive_entry_pathname(*e))
 			return 1;
 	}
+}
+
+/* An archive ends in zeros; one that was cut between two members is fine but for that. */
+static bool has_end(const struct reader *r)
+{
+	static const char zeros[512];
+	char last[sizeof(zeros)];
+
+	return pread(r->fd, last, sizeof(last), r->size - (off_t)sizeof(last)) == sizeof(last) &&
+	       !memcmp(last, zeros, sizeof(last));
 }
 
 int tar_each(const char *path, int (*visit)(const struct tar_member *m, void *ctx, struct err *err),
@@ -90,6 +107,8 @@ int tar_each(const char *path, int (*visit)(const struct tar_member *m, void *ct
 		}
 		rc = found < 0 ? -1 : visit(&m, ctx, err);
 	}
+	if (!rc && !has_end(&r))
+		rc = err_set(err, "%s: not a whole tar archive: its end is missing", path);
 	close_reader(&r);
 	return rc;
 }

@@ -17,7 +17,7 @@ static int is_regular(const char *path)
 /* Cuts "…/SHARD.tar/MEMBER" in two and returns the member; NULL for a plain file. */
 static char *cut_member(char *full)
 {
-	for (char *at = full; (at = strstr(at, ".tar/"));) {
+	for (char *at = full; (at = strcasestr(at, ".tar/"));) {
 		at += strlen(".tar");
 		*at = 0;
 		if (is_regular(full))

@@ -127,8 +127,11 @@ static int set_label(struct builder *b, const struct tar_member *m, struct err *
 	long label;
 	int rc = 0;
 
-	word[strcspn(word, " \t\r\n")] = 0;
-	if (!num_parse_long(&label, word) || label < 0 || label > DATASET_MAX_LABEL)
+	for (size_t n = strlen(word); n && strchr(" \t\r\n", word[n - 1]);)
+		word[--n] = 0;
+	if (b->label >= 0)
+		rc = err_set(err, "key %s has more than one .cls", b->key);
+	else if (!num_parse_long(&label, word) || label < 0 || label > DATASET_MAX_LABEL)
 		rc = err_set(err, "member %s: expected a class index, got \"%.40s\"", m->name, word);
 	else
 		b->label = (int)label;

@@ -7,9 +7,11 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Seconds between lines: on a terminal, elsewhere, in the file. */
@@ -90,8 +92,19 @@ static json_t *path_text(const char *path)
 	return text ? text : json_string("(not UTF-8)");
 }
 
+static bool same_file(const char *a, const char *b)
+{
+	struct stat s, t;
+
+	return !stat(a, &s) && !stat(b, &t) && s.st_dev == t.st_dev && s.st_ino == t.st_ino;
+}
+
 void progress_open(struct progress *p, const char *path, int append, const char *output, int ranks, int nodes)
 {
+	if (same_file(path, output)) {
+		log_warn("%s: progress would replace the results: there is none", path);
+		return;
+	}
 	p->file = fopen(path, append ? "ae" : "we");
 	if (!p->file) {
 		log_warn("%s: cannot open for progress: %s", path, strerror(errno));

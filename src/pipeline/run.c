@@ -245,8 +245,10 @@ static int work_and_finish(struct job *j, const struct run_options *o, struct ev
 	enum work_end end = work(&w);
 	if (!j->comm->rank)
 		progress_say(&progress, &board, 1);
-	if (store_close(st, &err) && end != WORK_TROUBLE) {
-		log_error("%s", err.msg);
+	if (end == WORK_TROUBLE) {
+		h5_abandon();
+	} else if (store_close(st, &err)) {
+		log_error("%s; finished rows are safe: run again with --resume", err.msg);
 		comm_abort(EXIT_RUN);
 	}
 	double looped = clock_seconds();

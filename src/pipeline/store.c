@@ -1,5 +1,6 @@
 #include "pipeline/store.h"
 
+#include "formats/h5.h"
 #include "pipeline/store_parts.h"
 
 #include <errno.h>
@@ -8,6 +9,7 @@
 #include <hdf5.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int store_open(struct store *st, const char *path, const struct schema *s, struct err *err)
@@ -37,22 +39,27 @@ static int write_field(struct store *st, int field, int row_index, const unsigne
 	hid_t type = store_field_type(f);
 
 	H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, count, NULL);
-	errno = 0; /* the layers between say less than the system call at the bottom */
+	errno = 0;
 	herr_t rc = H5Dwrite(st->datasets[field], type, memory, space, st->transfer, row + f->offset);
-	int reason = errno;
+	if (rc < 0)
+		err_set(err, "%s: cannot write %s of image %d: %s", st->path, f->path, row_index,
+			h5_reason());
 	H5Tclose(type);
 	H5Sclose(memory);
 	H5Sclose(space);
-	return rc >= 0 ? 0
-		       : err_set(err, "%s: cannot write %s of image %d: %s", st->path, f->path, row_index,
-				 reason ? strerror(reason) : "not all of it was written (disk full?)");
+	return rc < 0 ? -1 : 0;
 }
 
 static int reach_disk(const struct store *st, int row_index, struct err *err)
 {
-	return fdatasync(st->synced) ? err_set(err, "%s: cannot write image %d to disk: %s", st->path,
-					       row_index, strerror(errno))
-				     : 0;
+	struct stat s;
+
+	if (fdatasync(st->synced))
+		return err_set(err, "%s: cannot write image %d to disk: %s", st->path, row_index,
+			strerror(errno));
+	if (!fstat(st->synced, &s) && !s.st_nlink)
+		return err_set(err, "%s: was removed while the run was writing to it", st->path);
+	return 0;
 }
 
 int store_write_row(struct store *st, int i, unsigned char *row, enum row_status status, struct err *err)
@@ -84,8 +91,9 @@ int store_close(struct store *st, struct err *err)
 			H5Dclose(st->datasets[i]);
 	if (st->transfer > 0)
 		H5Pclose(st->transfer);
+	errno = 0;
 	if (st->file >= 0 && H5Fclose(st->file) < 0)
-		rc = err_set(err, "%s: cannot write", st->path);
+		rc = err_set(err, "%s: cannot write: %s", st->path, h5_reason());
 	if (st->synced >= 0)
 		close(st->synced);
 	free(st->datasets);

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 const char *const store_summary_columns[SUMMARY_COLUMNS] = {"n", "mean", "std", "ci_low", "ci_high"};
@@ -96,7 +97,7 @@ struct maker {
 
 static int bad(struct maker *m, const char *what)
 {
-	return err_set(m->err, "%s: cannot create %s", m->path, what);
+	return err_set(m->err, "%s: cannot create %s: %s", m->path, what, h5_reason());
 }
 
 static hid_t make_group(struct maker *m, const char *name)
@@ -125,6 +126,12 @@ static hid_t make_dataset(
 	return d;
 }
 
+/* HDF5 may keep what it is given until now. */
+static herr_t close_written(hid_t dataset, herr_t rc)
+{
+	return H5Dclose(dataset) < 0 ? -1 : rc;
+}
+
 /* A dimension scale with values; its name is the last part of its path. */
 static int make_axis(
 	struct maker *m, const char *path, const char *help, hid_t type, size_t size, const void *value)
@@ -136,8 +143,7 @@ static int make_axis(
 		return -1;
 	herr_t rc = value ? H5Dwrite(d, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, value) : 0;
 	rc = rc < 0 ? rc : H5DSset_scale(d, strrchr(path, '/') + 1);
-	H5Dclose(d);
-	return rc < 0 ? bad(m, path) : 0;
+	return close_written(d, rc) < 0 ? bad(m, path) : 0;
 }
 
 static int attach(struct maker *m, hid_t dataset, const char *axis, unsigned dim)
@@ -267,9 +273,10 @@ static int make_summary(struct maker *m, const struct schema *s)
 		hid_t d = make_dataset(m, path, H5T_IEEE_F64LE, 1, rows, help[i]);
 
 		rc = d < 0 ? -1 : attach(m, d, "/summary/name", 0);
-		rc = rc || H5Dwrite(d, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, nothing) < 0;
-		if (d >= 0)
-			H5Dclose(d);
+		if (!rc && H5Dwrite(d, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, nothing) < 0)
+			rc = bad(m, path);
+		if (d >= 0 && close_written(d, 0) < 0 && !rc)
+			rc = bad(m, path);
 		free(path);
 	}
 	hid_t d = rc ? -1
@@ -326,9 +333,9 @@ static int fill_known(struct maker *m, const struct schema *s, const struct data
 		const struct field *f = &s->fields[known[i].field];
 		hid_t set = H5Dopen2(m->file, f->path, H5P_DEFAULT), type = store_field_type(f);
 
-		if (set < 0 || H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, known[i].data) < 0)
+		herr_t written = H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, known[i].data);
+		if (close_written(set, written) < 0)
 			rc = bad(m, f->path);
-		H5Dclose(set);
 		H5Tclose(type);
 	}
 	free(paths);
@@ -348,6 +355,21 @@ static int make_all(struct maker *m, const struct schema *s, const struct config
 	return make_checksum_fields(m, s) || make_summary(m, s) || fill_known(m, s, d) ? -1 : 0;
 }
 
+/* What the disk has left, before anything is written; quotas are found by reserving. */
+static int enough_space(const char *path, const struct schema *s, struct err *err)
+{
+	char *folder = x_asprintf("%.*s.", (int)(strrchr(path, '/') ? strrchr(path, '/') - path + 1 : 0), path);
+	double need = schema_file_bytes(s);
+	struct statvfs v;
+	int rc = 0;
+
+	if (!statvfs(folder, &v) && (double)v.f_bavail * (double)v.f_frsize < need)
+		rc = err_set(err, "%s: too little disk space for %.1f MB of results: %.1f MB are left", path,
+			1e-6 * need, 1e-6 * (double)v.f_bavail * (double)v.f_frsize);
+	free(folder);
+	return rc;
+}
+
 /* Reserves the disk blocks, so that a full disk is found now and not after hours. */
 static int reserve_and_sync(const char *path, struct err *err)
 {
@@ -356,7 +378,7 @@ static int reserve_and_sync(const char *path, struct err *err)
 
 	if (fd < 0 || fstat(fd, &st))
 		rc = err_set(err, "%s: cannot open: %s", path, strerror(errno));
-	else if (fallocate(fd, 0, 0, st.st_size) && errno == ENOSPC)
+	else if (fallocate(fd, 0, 0, st.st_size) && (errno == ENOSPC || errno == EDQUOT))
 		rc = err_set(err, "%s: too little disk space for %.1f MB of results", path,
 			(double)st.st_size / 1e6);
 	else if (fsync(fd))
@@ -424,8 +446,9 @@ int store_create(const char *path, const struct schema *s, const struct config *
 {
 	char *temporary = x_asprintf("%s.tmp", path);
 	struct maker m = {.path = temporary, .err = err};
+	struct err ignored = {{0}};
 	hid_t fcpl = H5Pcreate(H5P_FILE_CREATE);
-	int rc = make_folders(path, err);
+	int rc = make_folders(path, err) || enough_space(path, s, err) ? -1 : 0;
 
 	H5Pset_obj_track_times(fcpl, 0);
 	m.create = H5Pcreate(H5P_DATASET_CREATE);
@@ -435,12 +458,13 @@ int store_create(const char *path, const struct schema *s, const struct config *
 	H5Pset_fill_time(m.create, H5D_FILL_TIME_NEVER);
 	m.links = H5Pcreate(H5P_LINK_CREATE);
 	H5Pset_create_intermediate_group(m.links, 1);
+	errno = 0;
 	if (!rc && (m.file = H5Fcreate(temporary, H5F_ACC_TRUNC, fcpl, H5P_DEFAULT)) < 0)
-		rc = err_set(err, "%s: cannot create", temporary);
+		rc = err_set(err, "%s: cannot create: %s", temporary, h5_reason());
 	else if (!rc) {
+		errno = 0;
 		rc = make_all(&m, s, c, id, d);
-		if (H5Fclose(m.file) < 0 && !rc)
-			rc = err_set(err, "%s: cannot write", temporary);
+		rc = h5_close(m.file, temporary, rc ? &ignored : err) || rc;
 	}
 	rc = rc || reserve_and_sync(temporary, err);
 	if (!rc && rename(temporary, path))

@@ -7,6 +7,7 @@
 #include "formats/h5.h"
 #include "pipeline/store_parts.h"
 
+#include <errno.h>
 #include <hdf5.h>
 #include <math.h>
 #include <stdlib.h>
@@ -133,28 +134,31 @@ static int summary_values(hid_t file, const struct schema *s, int field, const u
 
 static int write_whole(hid_t file, const char *name, hid_t type, const void *data)
 {
+	errno = 0;
 	hid_t d = H5Dopen2(file, name, H5P_DEFAULT);
 	herr_t rc = d < 0 ? -1 : H5Dwrite(d, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data);
 
-	if (d >= 0)
-		H5Dclose(d);
+	if (d >= 0 && H5Dclose(d) < 0) /* HDF5 may keep what it is given until now */
+		rc = -1;
 	return rc < 0 ? -1 : 0;
 }
 
 int store_count(const char *path, const struct schema *s, int counts[3], struct err *err)
 {
+	errno = 0;
 	hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
 	uint8_t *status = x_malloc((size_t)s->images);
-	int rc = file < 0 ? err_set(err, "%s: cannot open to count its rows", path)
+	struct err ignored = {{0}};
+	int rc = file < 0 ? err_set(err, "%s: cannot open to count its rows: %s", path, h5_reason())
 			  : read_status(file, path, s, status, err);
 
 	counts[0] = counts[1] = counts[2] = 0;
 	for (int i = 0; i < s->images && !rc; i++)
 		counts[status[i] <= ROW_FAILED ? status[i] : ROW_PENDING]++;
 	if (!rc && write_whole(file, "/summary/status_count", H5T_NATIVE_INT, counts))
-		rc = err_set(err, "%s: cannot write the counts", path);
-	if (file >= 0 && H5Fclose(file) < 0 && !rc)
-		rc = err_set(err, "%s: cannot write the counts", path);
+		rc = err_set(err, "%s: cannot write the counts: %s", path, h5_reason());
+	if (file >= 0)
+		rc = h5_close(file, path, rc ? &ignored : err) || rc;
 	free(status);
 	return rc;
 }
@@ -184,9 +188,11 @@ static int summarise_share(const struct comm *comm, const char *path, const stru
 	return rc;
 }
 
-static int write_summary(const char *path, size_t rows, const double *table)
+static int write_summary(const char *path, size_t rows, const double *table, struct err *err)
 {
+	errno = 0;
 	hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+	struct err ignored = {{0}};
 	int rc = file < 0;
 
 	for (size_t k = 0; k < SUMMARY_COLUMNS && !rc; k++) {
@@ -195,8 +201,10 @@ static int write_summary(const char *path, size_t rows, const double *table)
 		snprintf(name, sizeof(name), "/summary/%s", store_summary_columns[k]);
 		rc = write_whole(file, name, H5T_NATIVE_DOUBLE, table + k * rows);
 	}
+	if (rc)
+		err_set(err, "%s: cannot write the summary: %s", path, h5_reason());
 	if (file >= 0)
-		rc = H5Fclose(file) < 0 || rc;
+		rc = h5_close(file, path, rc ? &ignored : err) || rc;
 	return rc;
 }
 
@@ -209,9 +217,11 @@ int store_summarise(
 
 	comm_merge(table, bytes);
 	if (!rc && !comm->rank)
-		rc = write_summary(path, rows, table);
+		rc = write_summary(path, rows, table, err);
 	free(table);
-	return comm_max(rc) ? err_set(err, "%s: cannot write the summary", path) : 0;
+	if (comm_max(rc) && !rc)
+		err_set(err, "%s: another rank cannot read it for the summary", path);
+	return comm_max(rc);
 }
 
 void store_print_summary(const char *path, const struct schema *s)

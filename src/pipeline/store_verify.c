@@ -1,6 +1,7 @@
 /* Rows against their checksums: for --verify and before --resume goes on. */
 #include "pipeline/store.h"
 
+#include "base/log.h"
 #include "formats/digest.h"
 #include "formats/h5.h"
 #include "pipeline/store_parts.h"
@@ -155,9 +156,35 @@ struct listing {
 static void print_bad(int row, void *ctx)
 {
 	const struct listing *l = ctx;
+	char *path = x_asprintf("%.*s", (int)l->width, l->paths + (size_t)row * l->width);
 
-	printf("row %d (%.*s): its bytes do not match its checksum\n", row, (int)l->width,
-		l->paths + (size_t)row * l->width);
+	printf("row %d (%s): its bytes do not match its checksum\n", row, log_clean(path));
+	free(path);
+}
+
+/* Are the paths and labels those that the run began with? The checksums of the rows leave them out. */
+static bool same_list(hid_t file, const struct listing *l, int rows)
+{
+	int64_t *label = x_malloc(((size_t)rows + 1) * sizeof(*label));
+	char *block = x_malloc((size_t)rows * (l->width + 1 + sizeof(int)) + 1), *at = block;
+	char digest[DIGEST_TEXT], *said = h5_attr_text(file, "data_sha256");
+	struct err err = {{0}};
+	bool same = said && !h5_read_int(label, (size_t)rows, file, "/images/label", &err);
+
+	for (int i = 0; i < rows; i++)
+		at += snprintf(at, l->width + 1, "%.*s", (int)l->width, l->paths + (size_t)i * l->width) + 1;
+	for (int i = 0; i < rows && same; i++) {
+		int value = (int)label[i];
+
+		memcpy(at, &value, sizeof(value));
+		at += sizeof(value);
+	}
+	digest_sha256(digest, block, (size_t)(at - block));
+	same = same && !strcmp(digest, said);
+	free(label);
+	free(block);
+	free(said);
+	return same;
 }
 
 int store_verify(const char *path, struct store_counts *counts, struct err *err)
@@ -182,6 +209,8 @@ int store_verify(const char *path, struct store_counts *counts, struct err *err)
 		for (int i = 0; i < rows; i++)
 			status[i] = said[i] < 0 || said[i] > ROW_FAILED ? ROW_FAILED + 1 : (uint8_t)said[i];
 		damaged = store_verify_rows(file, path, status, rows, print_bad, &l, err);
+		if (damaged >= 0)
+			counts->other_list = !same_list(file, &l, rows);
 	}
 	if (damaged >= 0) {
 		counts->damaged = damaged;

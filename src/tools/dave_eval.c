@@ -214,9 +214,11 @@ static int verify(const struct comm *comm, const char *path)
 		log_error("%s", err.msg);
 		return comm_agree(EXIT_USAGE);
 	}
+	if (n.other_list)
+		printf("the paths and labels do not match data_sha256\n");
 	printf("%d done, %d failed, %d pending, %d damaged: %s\n", n.done, n.failed, n.pending, n.damaged,
 		path);
-	return comm_agree(n.damaged ? EXIT_RUN : 0);
+	return comm_agree(n.damaged || n.other_list ? EXIT_RUN : 0);
 }
 
 /* The log file of this rank. **Collective.** */
@@ -232,17 +234,20 @@ static int open_log(const struct comm *comm, const char *folder, struct err *err
 		log_detail("rank %d of %d on %s, process %d", comm->rank, comm->size, comm_node(),
 			(int)getpid());
 	free(path);
+	/* what rank 0 sees too, it says for all */
+	if (!comm_agree(failed) && failed)
+		log_error("node %s: %s", comm_node(), err->msg);
 	return comm_max(failed);
 }
 
 static int configure_and_run(const struct comm *comm, const struct arguments *a)
 {
-	struct err err = {"another rank cannot open its log file"};
+	struct err err = {{0}};
 	struct config c = {0};
 	int status = EXIT_USAGE;
 
 	if ((a->log_dir && open_log(comm, a->log_dir, &err)) || configure(&c, comm, a, &err)) {
-		if (!comm->rank)
+		if (!comm->rank && *err.msg)
 			log_error("%s", err.msg);
 	} else {
 		status = run(comm, &c, &a->run);
@@ -265,6 +270,8 @@ int main(int argc, char **argv)
 		status = a.verify ? verify(&comm, a.verify) : configure_and_run(&comm, &a);
 	for (int i = 0; i < a.made_count; i++)
 		free(a.made[i]);
+	if (h5_abandoned())
+		comm_abort(status);
 	comm_finish();
 	return status;
 }
