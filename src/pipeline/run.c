@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Everything that a run holds. */
@@ -107,7 +108,15 @@ static void print_plan(const struct job *j)
 
 /* ---- the file ---- */
 
-/* Creates the results file, or finds out what is left to do in it. Rank 0. */
+static int is_folder(const char *path)
+{
+	struct stat s;
+
+	return !stat(path, &s) && S_ISDIR(s.st_mode);
+}
+
+/* Creates the results file, or finds out what is left to do in it. Returns 0 or an exit status: what is asked for
+ * cannot be, or what can be has failed. Rank 0. */
 static int prepare_file(struct job *j, const struct run_options *o, struct err *err)
 {
 	const struct config *c = j->c;
@@ -132,18 +141,22 @@ static int prepare_file(struct job *j, const struct run_options *o, struct err *
 	digest_sha256(data, block, text + labels);
 	digest_sha256(checkpoint, j->vit.file.map, j->vit.file.size);
 	j->lock = store_lock(c->run.output, err);
-	rc = j->lock < 0;
+	rc = j->lock < 0 ? EXIT_USAGE : 0;
 	exists = !rc && !access(c->run.output, F_OK);
-	if (exists && o->resume)
-		rc = store_check(c->run.output, &j->schema, &id, j->status, err);
-	else if (exists && !o->overwrite)
-		rc = err_set(
-			err, "%s exists: go on with --resume, or replace it with --overwrite", c->run.output);
-	else if (!rc)
-		rc = store_create(c->run.output, &j->schema, c, &id, &j->data, err);
+	if (exists && is_folder(c->run.output)) {
+		err_set(err, "%s: expected a file, not a folder", c->run.output);
+		rc = EXIT_USAGE;
+	} else if (exists && o->resume) {
+		rc = store_check(c->run.output, &j->schema, &id, j->status, err) ? EXIT_USAGE : 0;
+	} else if (exists && !o->overwrite) {
+		err_set(err, "%s exists: go on with --resume, or replace it with --overwrite", c->run.output);
+		rc = EXIT_USAGE;
+	} else if (!rc) {
+		rc = store_create(c->run.output, &j->schema, c, &id, &j->data, err) ? EXIT_RUN : 0;
+	}
 	free(block);
 	free(config);
-	return rc ? -1 : 0;
+	return rc;
 }
 
 /* What costs most comes first, so that no rank begins on a long image when the others are done. All images
@@ -321,7 +334,7 @@ int run(const struct comm *comm, const struct config *c, const struct run_option
 		char *block = (char *)j.status;
 		size_t size = (size_t)j.data.count;
 
-		status = comm_agree(comm->rank ? 0 : prepare_file(&j, o, &err)) ? EXIT_USAGE : 0;
+		status = comm_agree(comm->rank ? 0 : prepare_file(&j, o, &err));
 		if (!status) {
 			if (comm->rank)
 				free(j.status);
@@ -332,7 +345,7 @@ int run(const struct comm *comm, const struct config *c, const struct run_option
 			err.msg[0] = 0;
 		}
 	}
-	if (status == EXIT_USAGE && !comm->rank)
+	if (status && *err.msg && !comm->rank)
 		log_error("%s", err.msg);
 	store_unlock(c->run.output, j.lock);
 	free(j.status);

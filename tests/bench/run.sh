@@ -14,6 +14,18 @@ echo "== the board and the writer (mean of all calls)"
 : >"$out/pipeline.csv"
 for ranks in 1 2; do mpirun -n $ranks "$build/tests/bench" "$out/rows.h5" | tee -a "$out/pipeline.csv"; done
 
+echo "== start: --dry-run over 50,000 images (MPI's start included)"
+[ -f "$out/vitb16/model.safetensors" ] || "$python" -B tests/bench/make_vit.py "$out/vitb16" vit_base_patch16_224
+seq -f 'val/ILSVRC2012_val_%08.0f.JPEG 7' 50000 >"$out/list.txt"
+"$python" -B tests/bench/make_tar.py "$out/shard.tar" 50000
+rm -f "$out/shard.tar.index"
+for data in list.txt shard.tar shard.tar; do
+	kept=$([ -f "$out/$data.index" ] && echo ", its index kept" || true)
+	started=$(date +%s.%N)
+	"$eval" configs/vitb16.yaml --set model.path="$out/vitb16" --set data.path="$out/$data" --dry-run >/dev/null
+	echo "$data$kept: $(echo "$(date +%s.%N) $started" | awk '{ printf "%.2f", $1 - $2 }') s"
+done
+
 seconds() { # what a progress file says of the run: seconds of the loop, rank-seconds by stage
 	"$python" -B tests/bench/stages.py "$@"
 }
@@ -25,7 +37,6 @@ done
 seconds "$out/demo1.h5.progress.jsonl" "$out/demo2.h5.progress.jsonl"
 
 echo "== the main job on ViT-B/16 (random weights), ${BENCH_IMAGES:=4} images, 2 ranks"
-[ -f "$out/vitb16/model.safetensors" ] || "$python" -B tests/bench/make_vit.py "$out/vitb16" vit_base_patch16_224
 rm -rf "$out/logsb"
 mpirun -n 2 "$eval" configs/vitb16.yaml --set model.path="$out/vitb16" --set data.path="$out/scenes/val" \
 	--set metrics.deletion.min_probability=0 --set metrics.deletion.correct_only=false \

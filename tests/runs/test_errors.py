@@ -193,6 +193,8 @@ def configurations(t, b):
             ('beyond the range', ['samples', '4096'], {'methods': [{'dave': {'samples': 4097}}]}),
             ('zero samples', ['samples', '1'], {'methods': [{'dave': {'samples': 0}}]}),
             ('nan', ['alpha', 'number'], {'methods': [{'dave': {'alpha': 'nan'}}]}),
+            ('1e308', ['alpha', 'number', '1e+308'], {'methods': [{'dave': {'alpha': 1e308}}]}),
+            ('a negative number', ['alpha', 'number'], {'methods': [{'dave': {'alpha': -.1}}]}),
             ('a list for a number', ['samples'], {'methods': [{'dave': {'samples': [1]}}]}),
             ('a map for a path', ['path'], {'model': {'path': {'a': 1}}}),
             ('yes for true', ['raw', 'true or false'], {'store': {'raw': 'yes'}}),
@@ -203,6 +205,11 @@ def configurations(t, b):
             ('a target of no kind', ['target', 'lable'], {'data': {'target': 'lable'}}),
             ('a target beyond the model', ['target', '5'], {'data': {'target': '5'}})]:
         refuse.config(name, words, changed(c, **change))
+    refuse.config('10 MB of nested YAML', ['at most'], '[' * 10_000_000)
+    refuse.config('1 MB of nested YAML', ['levels deep'], '[' * 1_000_000)
+    refuse.config('90,000 anchors', ['anchors'], 'run: [' + ','.join(f'&a{i} 1' for i in range(90_000)) + ']')
+    bomb = ''.join(f'  - &a{i} [{", ".join([f"*a{i - 1}"] * 9) if i else "x"}]\n' for i in range(40))
+    refuse.config('aliases that explode', ['model.path', 'missing'], 'methods:\n' + bomb)
     refuse.check()
 
 
