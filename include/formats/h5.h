@@ -23,12 +23,10 @@ int64_t h5_half_type(void);
 /* Opens for reading / creates (replacing). -1 on error. */
 int64_t h5_open(const char *path, struct err *err);
 int64_t h5_create(const char *path, struct err *err);
-/* Closes; -1 when what was written could not be flushed. Not for files that ranks share. */
+/* Closes; -1 when what was written could not be flushed. */
 int h5_close(int64_t file, const char *path, struct err *err);
 
-/* A file that could be written no more is left open; h5_close() that fails does so too. HDF5 closes such files
- * when MPI ends, and crashes or waits for ever for other ranks: MPI must be aborted then. */
-void h5_abandon(void);
+/* Has h5_close() failed? HDF5 closes such a file again when MPI ends, and crashes: MPI must be aborted then. */
 bool h5_abandoned(void);
 
 /* Why a call into HDF5 failed: errno, which must have been 0 before it; the layers between say less than the

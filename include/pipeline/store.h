@@ -52,14 +52,13 @@ int store_create(const char *path, const struct schema *s, const struct config *
 int store_check(const char *path, const struct schema *s, const struct store_identity *id, uint8_t *status,
 	struct err *err);
 
-/* Opens for writing rows; rank 0 holds the lock. **Collective.** */
+/* Opens for writing rows, on each rank; rank 0 holds the lock. */
 int store_open(struct store *st, const char *path, const struct schema *s, struct err *err);
 
 /* Writes row i; when its bytes have reached the disk, its checksum and status, and waits for those too: a
  * lost node costs no row that was counted. Not collective. */
 int store_write_row(struct store *st, int i, unsigned char *row, enum row_status status, struct err *err);
 
-/* **Collective.** */
 int store_close(struct store *st, struct err *err);
 
 /* counts[status] = images of each enum row_status, written to the file too. Rank 0 alone, with the file

@@ -46,14 +46,8 @@ int h5_close(int64_t file, const char *path, struct err *err)
 			 ? err_set(err, "%s: cannot write: %s", path, h5_reason())
 			 : 0;
 
-	if (rc)
-		h5_abandon();
+	g_abandoned = g_abandoned || rc;
 	return rc;
-}
-
-void h5_abandon(void)
-{
-	g_abandoned = true;
 }
 
 bool h5_abandoned(void)

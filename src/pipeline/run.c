@@ -204,7 +204,7 @@ static int finish(const struct job *j, int stopped)
 	return done ? 0 : EXIT_RUN;
 }
 
-/* A parallel open waits for all ranks for ever if one cannot see the file. */
+/* Says which node cannot see the file. */
 static int everybody_sees(const char *path)
 {
 	int blind = access(path, R_OK | W_OK) != 0;
@@ -258,12 +258,12 @@ static int work_and_finish(struct job *j, const struct run_options *o, struct ev
 	enum work_end end = work(&w);
 	if (!j->comm->rank)
 		progress_say(&progress, &board, 1);
-	if (end == WORK_TROUBLE) {
-		h5_abandon();
-	} else if (store_close(st, &err)) {
+	/* all ranks, since rank 0 writes to the file next; the first that could not says so */
+	int unclosed = store_close(st, &err) ? j->comm->size - j->comm->rank : 0, first = comm_max(unclosed);
+	if (unclosed && unclosed == first && end != WORK_TROUBLE)
 		log_error("%s; finished rows are safe: run again with --resume", err.msg);
-		comm_abort(EXIT_RUN);
-	}
+	if (first)
+		end = WORK_TROUBLE;
 	double looped = clock_seconds();
 	int status = end == WORK_TROUBLE ? EXIT_RUN : finish(j, end == WORK_STOPPED);
 	comm_sum(w.seconds, STAGES);

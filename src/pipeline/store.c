@@ -18,7 +18,8 @@ int store_open(struct store *st, const char *path, const struct schema *s, struc
 	st->synced = open(path, O_RDWR | O_CLOEXEC);
 	st->datasets = x_calloc((size_t)s->count, sizeof(*st->datasets));
 	hid_t fapl = H5Pcreate(H5P_FILE_ACCESS);
-	H5Pset_fapl_mpio(fapl, MPI_COMM_WORLD, MPI_INFO_NULL);
+	/* by itself: with all ranks together, those would wait inside HDF5 for one that fails to close */
+	H5Pset_fapl_mpio(fapl, MPI_COMM_SELF, MPI_INFO_NULL);
 	st->file = H5Fopen(path, H5F_ACC_RDWR, fapl);
 	H5Pclose(fapl);
 	if (st->file < 0 || st->synced < 0)
@@ -91,9 +92,8 @@ int store_close(struct store *st, struct err *err)
 			H5Dclose(st->datasets[i]);
 	if (st->transfer > 0)
 		H5Pclose(st->transfer);
-	errno = 0;
-	if (st->file >= 0 && H5Fclose(st->file) < 0)
-		rc = err_set(err, "%s: cannot write: %s", st->path, h5_reason());
+	if (st->file >= 0)
+		rc = h5_close(st->file, st->path, err);
 	if (st->synced >= 0)
 		close(st->synced);
 	free(st->datasets);
