@@ -50,7 +50,7 @@ JobRequeue=0
 KillWait=5
 SchedulerParameters=sched_min_interval=100000,bf_interval=2,batch_sched_delay=0,sched_interval=2
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
-NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=64000
+NodeName={host} NodeAddr=127.0.0.1 CPUs=32 RealMemory=64000
 PartitionName=all Nodes={host} Default=YES
 """
 
@@ -137,7 +137,7 @@ class Slurm:
 
     def submit(self, *args, **env):
         """Number of the job, as text."""
-        # a scratch folder each, as in Bench.start, which goes with our own
+        # a scratch folder which goes with our own, as in Bench.start
         scratch = tempfile.mkdtemp(dir=self.folder)
         return self.call('sbatch', '--parsable', '--output=%x-%j.log', *args, TMPDIR=scratch,
                          OMPI_MCA_btl_vader_backing_directory=scratch, OMPI_MCA_osc_sm_backing_directory=scratch, **env)

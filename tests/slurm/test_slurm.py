@@ -111,27 +111,39 @@ def requeued(t, slurm, b, job, before):
 
 # ---------------------------------------------------------------- jobs that fail
 
-def failing(t, slurm, b):
-    """A wrong configuration, a killed rank, a cancelled job: none of them may look completed or be requeued."""
-    job = {'wrong': slurm.submit('--ntasks=1', NEVER, SCRIPT, 'slow.yaml', '-s', 'run.sed=1')}
-    dependent = slurm.submit(f'--dependency=afterok:{job["wrong"]}', '--kill-on-invalid-dep=yes', FINISH, 'slow.h5')
-    for name, launch in (('killed', 'mpirun'), ('killed_srun', 'srun --mpi=pmix'), ('cancelled', 'mpirun'),
-                         ('terminated', 'srun --mpi=pmix')):
-        job[name] = slurm.submit('--ntasks=2', NEVER, SCRIPT, 'slow.yaml', '-o', name + '.h5', DAVE_LAUNCH=launch)
-    freeze(slurm, b, {job[name]: name + '.h5' for name in job if name != 'wrong'})
+def submit_failing(slurm, b):
+    """Does to each job what is to be done to it."""
+    job = {name: slurm.submit('--ntasks=2', NEVER, SCRIPT, 'slow.yaml', '-o', name + '.h5', DAVE_LAUNCH=launch)
+           for name, launch in (('killed', 'mpirun'), ('killed_srun', 'srun --mpi=pmix'), ('cancelled', 'mpirun'),
+                                ('terminated', 'srun --mpi=pmix'))}
+    freeze(slurm, b, {job[name]: name + '.h5' for name in job})
+    job['dependent'] = slurm.submit(f'--dependency=afterok:{job["killed"]}', '--kill-on-invalid-dep=yes', FINISH,
+                                    'killed.h5')
     for name in 'killed', 'killed_srun':
         os.kill(slurm.ranks(job[name])[0], signal.SIGKILL)
     slurm.call('scancel', job['cancelled'])
     slurm.call('scancel', '--signal=TERM', job['terminated'])
-    for name in job:
-        send(slurm, job[name], signal.SIGCONT)
+    for name in 'killed', 'killed_srun', 'terminated':
+        send(slurm, job[name], signal.SIGCONT)  # Slurm itself does it when it cancels
+    job['wrong'] = slurm.submit('--ntasks=1', NEVER, SCRIPT, 'slow.yaml', '-s', 'run.sed=1')
+    # a program that SIGUSR1 ends, as it does dave-eval in its first moments
+    os.chmod(b.write('deaf', '#!/bin/sh\ntouch deaf.started\nexec sleep 60\n'), 0o755)
+    job['deaf'] = slurm.submit('--ntasks=1', NEVER, SCRIPT, 'slow.yaml', DAVE_EVAL=b.path('deaf'), DAVE_RESTARTS='0')
+    wait_for(lambda: os.path.exists(b.path('deaf.started')))
+    slurm.call('scancel', '--batch', '--signal=USR1', job['deaf'])
+    return job
+
+
+def failing(t, slurm, b):
+    """A wrong configuration, a killed rank, a cancelled job: none of them may look completed or be requeued."""
+    job = submit_failing(slurm, b)
     for name, state, code in (('wrong', 'FAILED', '2:0'), ('killed', 'FAILED', '137:0'),
                               ('killed_srun', 'FAILED', '137:0'), ('cancelled', 'CANCELLED', '0:15'),
-                              ('terminated', 'FAILED', '85:0')):
+                              ('terminated', 'FAILED', '85:0'), ('deaf', 'FAILED', '85:0')):
         end = slurm.ended(job[name])
         t.ok(f'{name}: {state}, {code}, not requeued',
              (end['JobState'], end['ExitCode'], end['Restarts']) == (state, code, '0'), end)
-    t.equal('afterok of a failed job: cancelled', slurm.ended(dependent)['JobState'], 'CANCELLED')
+    t.equal('afterok of a failed job: cancelled', slurm.ended(job['dependent'])['JobState'], 'CANCELLED')
     refused(t, slurm, b, 'an unfinished file', 'killed.h5', ' pending, 0 damaged: killed.h5')
     again = slurm.submit('--ntasks=2', NEVER, SCRIPT, 'slow.yaml', '-o', 'killed.h5')
     end = slurm.ended(again)
@@ -141,15 +153,33 @@ def failing(t, slurm, b):
 
 # ---------------------------------------------------------------- the last step
 
+def finish(slurm, b, results, **env):
+    """finish.sbatch as any shell script."""
+    return subprocess.run(['/bin/bash', FINISH, results], cwd=b.folder, env={**slurm.env, **env}, capture_output=True,
+                          text=True, timeout=60)
+
+
 def refused(t, slurm, b, name, results, words):
-    """finish.sbatch as any shell script: it fails in one line and makes nothing."""
-    r = subprocess.run(['bash', FINISH, results], cwd=b.folder, env=slurm.env, capture_output=True, text=True,
-                       timeout=60)
+    """It fails in one line and makes nothing."""
+    r = finish(slurm, b, results)
     t.ok(f'finish: {name} is refused in one line', r.returncode == 1 and words in r.stderr
          and (r.stdout + r.stderr).count('\n') == 1, r)
     base = b.path(results[:-len('.h5')])
     t.ok(f'finish: {name}: nothing is made', not any(map(os.path.exists, (base + '.png', base + '.packed.h5'))),
          os.listdir(b.folder))
+
+
+def without(t, slurm, b):
+    """A run that stored no maps; a machine without HDF5's programs."""
+    r = finish(slurm, b, 'mapless.h5')
+    t.ok('finish: no maps is no failure', r.returncode == 0 and 'no maps' in r.stdout, r)
+    os.mkdir(b.path('bin'))
+    for name in os.listdir('/usr/bin'):
+        if name != 'h5repack':
+            os.symlink(os.path.join('/usr/bin', name), b.path('bin', name))
+    r = finish(slurm, b, 'zero_whole.h5', PATH=b.path('bin'))
+    t.ok('finish: without h5repack there is the sheet', r.returncode == 0 and 'no h5repack' in r.stdout
+         and os.path.exists(b.path('zero_whole.png')), r)
 
 
 def finished(t, slurm, b, job):
@@ -172,10 +202,12 @@ def finished(t, slurm, b, job):
 # ---------------------------------------------------------------- all of it
 
 def references(t, b):
-    """The runs in one go, and a damaged one."""
+    """The runs in one go, one without maps, and a damaged one."""
     for name in 'slow', 'zero', 'one':
         r = b.evaluate(name + '.yaml', '-o', name + '_whole.h5', ranks=2)
         t.equal(f'{name}: in one go', r.code, 0)
+    r = b.evaluate('slow.yaml', '-o', 'mapless.h5', '-s', 'store.maps=none', '-s', 'methods.dave.samples=2')
+    t.equal('without maps', r.code, 0)
     shutil.copy(b.path('slow_whole.h5'), b.path('damaged.h5'))
     with h5py.File(b.path('damaged.h5'), 'r+') as f:
         f['methods/dave/map'][3] = 0
@@ -195,12 +227,13 @@ def body(t, b):
     job = submit_warned(slurm)
     t.ok('jobs have begun', freeze(slurm, b, {job[name]: name + '.h5' for name in
                                               ('mpirun', 'srun', 'bounded', 'zero', 'one')}), slurm.call('squeue'))
-    t.equal('and have the ranks that were asked for', [len(slurm.ranks(job[name])) for name in ('mpirun', 'srun', 'one')],
-            [2, 2, 1])
+    t.equal('and have the ranks that were asked for',
+            [len(slurm.ranks(job[name])) for name in ('mpirun', 'srun', 'one')], [2, 2, 1])
     references(t, b)
     before = go_on(t, slurm, b, job)
     failing(t, slurm, b)
     refused(t, slurm, b, 'a damaged file', 'damaged.h5', ' 1 damaged: damaged.h5')
+    without(t, slurm, b)
     requeued(t, slurm, b, job, before)
     finished(t, slurm, b, job)
 
