@@ -34,20 +34,22 @@ static void apply(struct parts *p, const double *add, double *before)
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* Answers all messages that are there. Rank 0. */
+/* Answers all messages that are there. Open MPI looks before it lets messages in: only the second look sees
+ * them. Rank 0. */
 static void serve(struct parts *p)
 {
 	double add[BOARD_SLOTS], before[BOARD_SLOTS];
 	MPI_Status from;
-	int found = 1;
+	int found;
 
-	for (;;) {
+	for (int looks = 0; looks < 2; looks++) {
 		MPI_Iprobe(MPI_ANY_SOURCE, TAG_ASK, p->comm, &found, &from);
 		if (!found)
-			return;
+			continue;
 		MPI_Recv(add, BOARD_SLOTS, MPI_DOUBLE, from.MPI_SOURCE, TAG_ASK, p->comm, MPI_STATUS_IGNORE);
 		apply(p, add, before);
 		MPI_Send(before, BOARD_SLOTS, MPI_DOUBLE, from.MPI_SOURCE, TAG_ANSWER, p->comm);
+		looks = -1;
 	}
 }
 
