@@ -26,7 +26,8 @@ int64_t h5_create(const char *path, struct err *err);
 /* Closes; -1 when what was written could not be flushed. */
 int h5_close(int64_t file, const char *path, struct err *err);
 
-/* Has h5_close() failed? HDF5 closes such a file again when MPI ends, and crashes: MPI must be aborted then. */
+/* Has h5_close() failed? HDF5 closes such a file again when MPI ends, and crashes: MPI must be aborted then.
+ */
 bool h5_abandoned(void);
 
 /* Why a call into HDF5 failed: errno, which must have been 0 before it; the layers between say less than the

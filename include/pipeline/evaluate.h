@@ -46,7 +46,8 @@ size_t evaluator_bytes(const struct config *c, const struct vit_config *vit, con
 void evaluator_passes(const struct config *c, const struct vit_config *vit, double *forward, double *backward,
 	double *macs);
 
-/* Multiply-adds of the longest pass, forward and backward over a batch: between two of them a stop is seen. */
+/* Multiply-adds of the longest pass, forward and backward over a batch: between two of them a stop is seen.
+ */
 double evaluator_pass_macs(const struct config *c, const struct vit_config *vit);
 
 /* Fills the row of image i and adds the time it took to the stages. A bad image gives EVALUATE_FAILED with

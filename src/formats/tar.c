@@ -61,8 +61,8 @@ static int next_member(struct reader *r, struct archive_entry **e, const char *p
 
 		if (rc == ARCHIVE_EOF)
 			return 0;
-		/* ARCHIVE_WARN: a name of other bytes than its character set has. ARCHIVE_RETRY would look for
-		 * the next header behind a damaged one. */
+		/* ARCHIVE_WARN: a name of other bytes than its character set has. ARCHIVE_RETRY would look
+		 * for the next header behind a damaged one. */
 		if (rc != ARCHIVE_OK && rc != ARCHIVE_WARN)
 			return err_set(err, "%s: not a whole, uncompressed tar archive: %s", path,
 				archive_error_string(r->a) ? archive_error_string(r->a) : "unreadable");

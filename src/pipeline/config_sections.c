@@ -12,10 +12,10 @@ static const struct option_row model_options[] = {
 	{"path", OPT_PATH, AT(model.path), NULL, 0, 0, NULL,
 		"checkpoint folder: config.json and model.safetensors, as timm publishes them"},
 	OPTION_END};
-static const struct option_row data_options[] = {
-	{"path", OPT_PATH, AT(data.path), NULL, 0, 0, NULL,
-		"folder of class folders, list file of lines `path label`, or tar shards (WebDataset): a .tar, "
-		"a folder of them, a list file of their paths"},
+static const struct option_row data_options[] = {{"path", OPT_PATH, AT(data.path), NULL, 0, 0, NULL,
+							 "folder of class folders, list file of lines `path "
+							 "label`, or tar shards (WebDataset): a .tar, "
+							 "a folder of them, a list file of their paths"},
 	{"classes", OPT_PATH, AT(data.classes), "", 0, 0, NULL,
 		"file of class folder names, one a line, in index order; default: sorted position of the "
 		"folder"},

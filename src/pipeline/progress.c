@@ -102,7 +102,7 @@ static bool same_file(const char *a, const char *b)
 void progress_open(struct progress *p, const char *path, int append, const char *output, int ranks, int nodes)
 {
 	if (same_file(path, output)) {
-		log_warn("%s: progress would replace the results: there is none", path);
+		log_warn("%s: progress would replace the results: it is not written", path);
 		return;
 	}
 	p->file = fopen(path, append ? "ae" : "we");

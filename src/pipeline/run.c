@@ -97,7 +97,8 @@ static void print_plan(const struct job *j)
 		forward, backward, gmacs, 2e-3 * gmacs * j->data.count);
 	printf("# time     about %s on one core at 80 GFLOP/s\n",
 		clock_format(maps, 2 * gmacs * j->data.count / 80));
-	printf("# stop     within about %s of a signal: the pass that is running is finished, the image dropped\n",
+	printf("# stop     within about %s of a signal: the pass that is running is finished, the image "
+	       "dropped\n",
 		clock_format(maps, ceil(2e-9 * evaluator_pass_macs(c, v) / 80)));
 	printf("# memory   %.0f MB per rank, and %.0f MB of weights shared by the ranks of a node\n",
 		1e-6 * (double)(evaluator_bytes(c, v, &j->schema) + j->vit.weights.widened_bytes),
@@ -115,8 +116,8 @@ static int is_folder(const char *path)
 	return !stat(path, &s) && S_ISDIR(s.st_mode);
 }
 
-/* Creates the results file, or finds out what is left to do in it. Returns 0 or an exit status: what is asked for
- * cannot be, or what can be has failed. Rank 0. */
+/* Creates the results file, or finds out what is left to do in it. Returns 0 or an exit status: what is asked
+ * for cannot be, or what can be has failed. Rank 0. */
 static int prepare_file(struct job *j, const struct run_options *o, struct err *err)
 {
 	const struct config *c = j->c;

@@ -56,8 +56,8 @@ static int reach_disk(const struct store *st, int row_index, struct err *err)
 	struct stat s;
 
 	if (fdatasync(st->synced))
-		return err_set(err, "%s: cannot write image %d to disk: %s", st->path, row_index,
-			strerror(errno));
+		return err_set(
+			err, "%s: cannot write image %d to disk: %s", st->path, row_index, strerror(errno));
 	if (!fstat(st->synced, &s) && !s.st_nlink)
 		return err_set(err, "%s: was removed while the run was writing to it", st->path);
 	return 0;

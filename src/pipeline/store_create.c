@@ -358,7 +358,8 @@ static int make_all(struct maker *m, const struct schema *s, const struct config
 /* What the disk has left, before anything is written; quotas are found by reserving. */
 static int enough_space(const char *path, const struct schema *s, struct err *err)
 {
-	char *folder = x_asprintf("%.*s.", (int)(strrchr(path, '/') ? strrchr(path, '/') - path + 1 : 0), path);
+	char *folder =
+		x_asprintf("%.*s.", (int)(strrchr(path, '/') ? strrchr(path, '/') - path + 1 : 0), path);
 	double need = schema_file_bytes(s);
 	struct statvfs v;
 	int rc = 0;

@@ -213,15 +213,16 @@ int store_summarise(
 {
 	size_t rows = (size_t)s->summary_count, bytes = SUMMARY_COLUMNS * rows * sizeof(double);
 	double *table = x_calloc(bytes, 1);
-	int rc = comm_max(summarise_share(comm, path, s, seed, table, err) != 0);
+	int mine = summarise_share(comm, path, s, seed, table, err) != 0, rc = comm_max(mine);
 
 	comm_merge(table, bytes);
 	if (!rc && !comm->rank)
-		rc = write_summary(path, rows, table, err);
+		mine = write_summary(path, rows, table, err);
 	free(table);
-	if (comm_max(rc) && !rc)
+	rc = comm_max(rc || mine);
+	if (rc && !mine)
 		err_set(err, "%s: another rank cannot read it for the summary", path);
-	return comm_max(rc);
+	return rc;
 }
 
 void store_print_summary(const char *path, const struct schema *s)

@@ -88,7 +88,7 @@ def every_call(t, f):
     edges = [k + 1 for k in range(n) if k == 0 or f.calls[k] != f.calls[k - 1]]
     rng, cases = random.Random(os.environ.get('DAVE_TEST_SEED', 2026)), []
     for i, (kind, once) in enumerate(variants):
-        some = edges[i % 3::3] + rng.sample(range(1, n + 1), 4) + [n]
+        some = edges[i % 3::3] + rng.sample(range(1, n + 1), 2) + [n]
         cases += [(kind, once, k) for k in (range(1, n + 1) if LONG else sorted(set(some)))]
     wrong = [w for w in together([lambda c=c: f.case(*c) for c in cases]) if w]
     for w in wrong[:10]:
@@ -101,9 +101,9 @@ def two_ranks(t, f):
     """One rank's disk fails: the other must not wait for it for ever."""
     n = len(f.calls)
     first = next(k for k, c in enumerate(f.calls, 1) if c == 'pwrite')  # to the file that all ranks share
-    cases = [('ENOSPC', '', k, 2, 0) for k in spread(range(1, n - 14), 4)]
+    cases = [('ENOSPC', '', k, 2, 0) for k in spread(range(1, n - 14), 3)]
     cases += [('EIO', once, k, 2, 0) for k in spread(range(first, first + 16), 2) for once in ('', 1)]
-    cases += [('EIO', '', k, 2, 1) for k in spread(range(1, 16), 3)] + [('short', '', 9, 2, 1)]
+    cases += [('EIO', '', k, 2, 1) for k in spread(range(1, 16), 2)] + [('short', '', 9, 2, 1)]
     wrong = [w for w in together([lambda c=c: f.case(*c) for c in cases], 3) if w]
     t.ok(f'{len(cases)} runs of 2 ranks with failing calls', not wrong, wrong[:3])
 
@@ -125,7 +125,7 @@ def full_disk(t, b):
                     f.write(bytes(size))
                 except OSError:
                     pass
-            for ranks in None, 2:
+            for ranks in (None, 2) if free == 0 else (None,):
                 r = b.evaluate('slow.yaml', '-o', out, ranks=ranks)
                 e = r.errors()
                 t.ok(f'{name}, ranks {ranks}: refused before the run', r.code == 1 and len(e) == 1, r)
@@ -143,7 +143,7 @@ def full_disk(t, b):
 def during(b, out, change, ranks=None, args=()):
     """slow.yaml, stopped when a row is done, for change() to work; returns how it ended."""
     p = b.start('dave-eval', 'slow.yaml', '-o', out, '--progress', 'none', *args, ranks=ranks)
-    wait_for(lambda: (status_of(b.path(out)) == DONE).any())
+    wait_for(lambda: (status_of(b.path(out)) == DONE).any(), step=.005)
     ranks_ = b.ranks_of(p)
     for pid in ranks_:
         os.kill(pid, signal.SIGSTOP)
@@ -194,8 +194,9 @@ def checkpoint(t, b):
     for size in 0, 5000:
         name, out = f'checkpoint cut to {size} bytes', f'cut{size}.h5'
         r = during(b, out, lambda: os.truncate(path, size))
+        # by SIGBUS, or seen before the row is written
         t.ok(f'{name}: exit 1, one line that says what to do', r.code == 1 and len(r.errors()) == 1
-             and 'checkpoint' in r.errors()[0] + path and '--resume' in r.errors()[0], r)
+             and re.search('checkpoint|model.safetensors', r.err) and '--resume' in r.errors()[0], r)
         right_rows(t, b, name, out)
         put(good)
         resumed(t, b, name, out)

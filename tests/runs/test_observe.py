@@ -47,7 +47,7 @@ def check_events(t, name, got, ranks, images=12, already=0, status=0):
     t.equal(f'{name}: rank_seconds', set(seconds), STAGES | {'start', 'other', 'summary'})
     t.ok(f'{name}: no negative time', all(v > -1e-6 for v in seconds.values()), seconds)
     total = sum(seconds.values()) - seconds['start']  # elapsed begins after it
-    t.close(f'{name}: rank_seconds are ranks x elapsed', total, ranks * end['elapsed'], .05 * total + .02)
+    t.close(f'{name}: rank_seconds are ranks x elapsed', total, ranks * end['elapsed'], .1 * total + .3)
     return end
 
 
@@ -208,17 +208,17 @@ def verified(t, b):
         value[-1] ^= 1
         f[name][row:row + 1] = np.frombuffer(bytes(value), f[name].dtype).reshape(f[name][row:row + 1].shape)
 
-    jobs = []
-    for i, name in enumerate(fields):
-        row = failed if name == 'images/error' else (failed + 1 + i) % 13
-        row += row == failed and name != 'images/error'
-        jobs.append((name, row, spoilt(b, f'v{i}.h5', lambda f: damage(f, name, row))))
-    runs = together([lambda j=j: verify(b, j[2]) for j in jobs])
-    missed = [(name, row, r, r.out) for (name, row, _), r in zip(jobs, runs)
-              if r.code != 1 or counts(r)[3] != 1 or f'row {row} (' not in r.out]
+    # a field per row, as many fields in a file as there are rows
+    missed, done = [], [row for row in range(13) if row != failed]
+    for i in range(0, len(fields), 12):
+        rows = {failed if name == 'images/error' else row: name for row, name in zip(done, fields[i:i + 12])}
+        r = verify(b, spoilt(b, f'v{i}.h5', lambda f: [damage(f, name, row) for row, name in rows.items()]))
+        found = set(map(int, re.findall(r'^row (\d+) \(', r.out, re.M)))
+        missed += [(rows.get(row), row, r, r.out) for row in found ^ set(rows)]
+        t.ok(f'verify: {len(rows)} damaged rows, counted', r.code == 1 and counts(r)[3] == len(rows), (r, r.out))
     t.ok(f'verify: each of {len(fields)} fields, damaged, is found', not missed and len(fields) > 20, missed[:3])
     r = b.evaluate('--verify', 'v0.h5', ranks=2)
-    t.ok('verify: damaged, 2 ranks', r.code == 1 and r.out.count('row ') == 1 and r.out.count('pending') == 1, r.out)
+    t.ok('verify: damaged, 2 ranks', r.code == 1 and r.out.count('row ') == 12 and r.out.count('pending') == 1, r.out)
 
     def forget(f):
         f['images/status'][-4:] = PENDING
