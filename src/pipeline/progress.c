@@ -6,6 +6,7 @@
 #include "formats/json.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -105,7 +106,10 @@ void progress_open(struct progress *p, const char *path, int append, const char 
 		log_warn("%s: progress would replace the results: it is not written", path);
 		return;
 	}
-	p->file = fopen(path, append ? "ae" : "we");
+	/* a pipe that nobody reads must not hold the run up */
+	int fd =
+		open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | (append ? O_APPEND : O_TRUNC), 0666);
+	p->file = fd < 0 ? NULL : fdopen(fd, append ? "a" : "w");
 	if (!p->file) {
 		log_warn("%s: cannot open for progress: %s", path, strerror(errno));
 		return;

@@ -38,7 +38,7 @@ static const char usage[] =
 	"      --log-dir DIR            a log file per rank, with the time of every image\n"
 	"  -n, --dry-run                check everything, print the resolved configuration and what the run "
 	"will\n"
-	"                               take, write nothing\n"
+	"                               take, write nothing (but the index of tar shards)\n"
 	"  -h, --help                   this text and all configuration keys\n"
 	"  -V, --version                version and revision\n"
 	"\n"

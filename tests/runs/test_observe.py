@@ -91,8 +91,10 @@ def progress_lost(t, b):
     """A progress file that cannot be written is worth a warning, not the run."""
     os.mkdir(b.path('folder'))
     os.mkfifo(b.path('pipe'))
+    os.mkfifo(b.path('dry'))
     for name, path in [('a missing folder', 'no/p.jsonl'), ('a folder', 'folder'), ('a full disk', '/dev/full'),
-                       ('the results themselves', 'lost.h5'), ('a reader that leaves', 'pipe')]:
+                       ('the results themselves', 'lost.h5'), ('a pipe without a reader', 'dry'),
+                       ('a reader that leaves', 'pipe')]:
         head = ['head', '-c', '1', b.path('pipe')]
         reader = subprocess.Popen(head, stdout=subprocess.DEVNULL) if path == 'pipe' else None
         r = alone(b, 'config.yaml', '-o', 'lost.h5', '--progress', path, '--overwrite', timeout=30)

@@ -74,9 +74,9 @@ def same(t, b, name, r, out, want='list.h5'):
     t.ok(f'{name}: the same maps, labels and figures', not differ and len(got) > 20, differ[:8])
 
 
-def paths_of(path):
+def column(path, name):
     with h5py.File(path, 'r') as f:
-        return list(f['images/path'][:])
+        return f['images/' + name][:].tolist()
 
 
 # ---------------------------------------------------------------- the same as from files
@@ -96,7 +96,7 @@ def names_and_formats(t, b, s):
     for (kind, name, prefix), r in zip(cases, together([lambda c=c: one(c) for c in cases])):
         same(t, b, f'{kind}, {name} names', r, f'{kind}-{name}.h5')
         want = [f'{kind}-{name}.tar/'.encode() + m for m, _ in s.members(prefix)[::2]]
-        t.equal(f'{kind}, {name} names: byte for byte', paths_of(b.path(f'{kind}-{name}.h5')), want)
+        t.equal(f'{kind}, {name} names: byte for byte', column(b.path(f'{kind}-{name}.h5'), 'path'), want)
 
 
 def layouts(t, b, s):
@@ -120,16 +120,16 @@ def layouts(t, b, s):
     runs = together([lambda d=d: run(b, f'{d}.h5', d) for d in data.values()])
     for (name, d), r in zip(data.items(), runs):
         same(t, b, name, r, f'{d}.h5')
-    t.equal('a folder of shards: paths', paths_of(b.path('folder.h5'))[::2],
+    t.equal('a folder of shards: paths', column(b.path('folder.h5'), 'path')[::2],
             [shard + s.members()[4 * k][0] for k, shard in enumerate((b'a.tar/', b'b.tar/', b'c.tar/'))])
-    t.equal('a list of shards: an absolute path stays one', paths_of(b.path('shards.txt.h5'))[5],
+    t.equal('a list of shards: an absolute path stays one', column(b.path('shards.txt.h5'), 'path')[5],
             os.fsencode(b.path('folder/c.tar/')) + s.members()[10][0])
     for ranks in 2, 3:
         r = b.evaluate('shards.yaml', '-o', f'ranks{ranks}.h5', '-s', 'data.path=folder', ranks=ranks)
         d = r if r.code else difference(b.path('folder.h5'), b.path(f'ranks{ranks}.h5'))
         t.ok(f'{ranks} ranks: the same bytes', not d, d)
     r = run(b, 'limit.h5', 'folder', '--limit', 3)
-    t.equal('--limit takes the first', paths_of(b.path('limit.h5')), paths_of(b.path('folder.h5'))[:3])
+    t.equal('--limit takes the first', column(b.path('limit.h5'), 'path'), column(b.path('folder.h5'), 'path')[:3])
     b.run('dave-sheet', 'folder.h5', '-o', 'folder.png')
     r = b.run('dave-sheet', 'list.h5', '-o', 'list.png')
     with open(b.path('list.png'), 'rb') as f, open(b.path('folder.png'), 'rb') as g:
@@ -164,11 +164,6 @@ def replace(path, data):
         f.write(data)
 
 
-def labels_of(path):
-    with h5py.File(path, 'r') as f:
-        return f['images/label'][:].tolist()
-
-
 def index_use(t, b, s):
     """Used while it is of these shards, made anew when it is not."""
     write_tar(b.path('i.tar'), s.members())
@@ -178,7 +173,7 @@ def index_use(t, b, s):
     replace(index, with_labels(good, LABELS[::-1]))
     before = os.stat(index)
     run(b, 'used.h5', 'i.tar')
-    t.equal('the index is used: its labels count', labels_of(b.path('used.h5')), LABELS[::-1])
+    t.equal('the index is used: its labels count', column(b.path('used.h5'), 'label'), LABELS[::-1])
     after = os.stat(index)
     t.ok('and is not written again', (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns), '')
 
@@ -186,24 +181,24 @@ def index_use(t, b, s):
     old = read(b.path('old.index'))
     os.utime(b.path('i.tar'))
     run(b, 'touched.h5', 'i.tar')
-    t.equal('a shard of another time: the index is made anew', labels_of(b.path('touched.h5')), LABELS)
+    t.equal('a shard of another time: the index is made anew', column(b.path('touched.h5'), 'label'), LABELS)
     t.ok('in a file of its own, renamed', read(b.path('old.index')) == old != read(index), 'written in place')
     stamp = os.stat(b.path('i.tar')).st_mtime_ns
     write_tar(b.path('i.tar'), s.members(b'', range(5)) + [(b'x', b'y' * 9000)])
     os.utime(b.path('i.tar'), ns=(stamp, stamp))
     run(b, 'grown.h5', 'i.tar')
-    t.equal('a shard of another size too', labels_of(b.path('grown.h5')), LABELS[:5])
+    t.equal('a shard of another size too', column(b.path('grown.h5'), 'label'), LABELS[:5])
     t.equal('nothing else is left', sorted(n for n in os.listdir(b.folder) if n.startswith('i.tar')),
             ['i.tar', 'i.tar.index'])
 
     run(b, 'f1.h5', 'folder')
     write_tar(b.path('folder/d.tar'), s.members(b'', [0]))
     run(b, 'f2.h5', 'folder')
-    t.equal('a further shard in the folder counts', labels_of(b.path('f2.h5')), LABELS + LABELS[:1])
+    t.equal('a further shard in the folder counts', column(b.path('f2.h5'), 'label'), LABELS + LABELS[:1])
     os.unlink(b.path('folder/d.tar'))
     shutil.copytree(b.path('folder'), b.path('moved'), copy_function=shutil.copy2)
     run(b, 'f3.h5', 'moved')
-    t.equal('a folder that has moved with its index', labels_of(b.path('f3.h5')), LABELS)
+    t.equal('a folder that has moved with its index', column(b.path('f3.h5'), 'label'), LABELS)
 
 
 def index_damage(t, b, s):
@@ -317,9 +312,8 @@ def failures(t, b, s):
     write_tar(b.path('bad.tar'), m)
     r = run(b, 'bad.h5', 'bad.tar')
     t.ok('bad members: exit 0', r.code == 0 and not r.errors(), r)
-    with h5py.File(b.path('bad.h5'), 'r') as f:
-        status, said = f['images/status'][:], f['images/error'][:]
-    t.equal('bad members: exactly those failed', np.flatnonzero(status == FAILED).tolist(), sorted(bad))
+    status, said = column(b.path('bad.h5'), 'status'), column(b.path('bad.h5'), 'error')
+    t.equal('bad members: exactly those failed', [i for i in range(6) if status[i] == FAILED], sorted(bad))
     for i, (_, words) in bad.items():
         t.ok(f'bad member {i}: says "{words}"', words in said[i].decode(), said[i])
         t.equal(f'bad member {i}: one warning', sum(m[2 * i][0].decode() in w for w in r.warnings()), 1)
