@@ -36,8 +36,11 @@ struct dataset {
  *   - a list file of lines `path label` (paths relative to the list's folder; the label is the last word);
  *   - tar shards in the layout of WebDataset, `key.jpg` (or .jpeg, .png) beside `key.cls` (the class index):
  *     a file .tar, a folder with such files, or a list file of lines `path.tar`. Their index is built once
- * and kept as PATH.index, or dave-eval.index in the folder, where that can be written. classes_file: folder
- * names in index order, or "": sorted position; for class folders only. limit: 0 for all.
+ *     and kept as PATH.index, or dave-eval.index in the folder, where that can be written.
+ *
+ * classes_file: folder names in index order, or "": sorted position; for class folders only.
+ *
+ * limit: 0 for all.
  */
 int dataset_read(struct dataset *d, const char *path, const char *classes_file, int limit, struct err *err);
 

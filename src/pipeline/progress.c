@@ -85,14 +85,6 @@ static void note(struct progress *p, const char *event, json_t *rest)
 	json_decref(line);
 }
 
-/* A path as text: JSON is UTF-8, a path need not be. */
-static json_t *path_text(const char *path)
-{
-	json_t *text = json_string(path);
-
-	return text ? text : json_string("(not UTF-8)");
-}
-
 static bool same_file(const char *a, const char *b)
 {
 	struct stat s, t;
@@ -115,9 +107,9 @@ void progress_open(struct progress *p, const char *path, int append, const char 
 		return;
 	}
 	note(p, "start",
-		json_pack("{s:s, s:s, s:o, s:i, s:i, s:i, s:i}", "version", DAVE_EVAL_VERSION, "revision",
-			version_revision(), "output", path_text(output), "ranks", ranks, "nodes", nodes,
-			"images", p->total, "already", p->already));
+		json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i}", "version", DAVE_EVAL_VERSION, "revision",
+			version_revision(), "output", output, "ranks", ranks, "nodes", nodes, "images",
+			p->total, "already", p->already));
 }
 
 static void note_numbers(struct progress *p, const double *v, double now)

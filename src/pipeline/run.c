@@ -250,10 +250,11 @@ static int work_and_finish(struct job *j, const struct run_options *o, struct ev
 		.progress = &progress,
 		.list = j->work,
 		.count = j->work_count};
-	double began = clock_seconds(), size = j->comm->size, sum = 0;
+	double size = j->comm->size, sum = 0;
 	struct err err = {{0}};
 
 	begin_progress(&progress, j, o, comm_nodes());
+	double began = progress.started;
 	board_init(&board, j->comm, false);
 	announce_stop(j->comm);
 	enum work_end end = work(&w);
@@ -292,7 +293,7 @@ static int run_job(struct job *j, const struct run_options *o)
 	if (!comm_same(gemm_kernels(kernels)) && !j->comm->rank)
 		log_warn("ranks run on different kinds of CPU: rows differ in the last bits with who "
 			 "computes them; OPENBLAS_CORETYPE=Haswell makes most kinds agree");
-	/* memory first: to run out of it while a parallel file is open is worse */
+	/* memory first: to run out of it while the file is open is worse */
 	evaluator_init(&evaluator, j->c, &j->vit, &j->data, &j->schema);
 	failed = store_open(&st, output, &j->schema, &err) != 0;
 	if (failed)

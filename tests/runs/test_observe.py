@@ -47,7 +47,7 @@ def check_events(t, name, got, ranks, images=12, already=0, status=0):
     t.equal(f'{name}: rank_seconds', set(seconds), STAGES | {'start', 'other', 'summary'})
     t.ok(f'{name}: no negative time', all(v > -1e-6 for v in seconds.values()), seconds)
     total = sum(seconds.values()) - seconds['start']  # elapsed begins after it
-    t.close(f'{name}: rank_seconds are ranks x elapsed', total, ranks * end['elapsed'], .1 * total + .3)
+    t.close(f'{name}: rank_seconds are ranks x elapsed', total, ranks * end['elapsed'], .05 * total + .02)
     return end
 
 
