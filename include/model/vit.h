@@ -43,13 +43,17 @@ int vit_unchanged(const struct vit *vit, struct err *err);
 double vit_macs_forward(const struct vit_config *c);
 double vit_macs_backward(const struct vit_config *c, enum vit_mode mode);
 
-/* What one block keeps. */
+/* Tokens of an image that leave a block: all of them; of the last block only the one that is classified, so
+ * that its queries, projection and MLP are computed for that row alone (exact: nothing reads the others). */
+int vit_queries(const struct vit_config *c, int block);
+
+/* What one block keeps; leaving = n * vit_queries(). */
 struct vit_kept {
-	float *prob;          /* (n, heads, tokens, tokens) */
-	float *rstd1, *rstd2; /* (n * tokens) */
-	float *slope;         /* (n * tokens, hidden): frozen gate or true derivative of GELU */
+	float *prob;          /* (n, heads, queries, tokens) */
+	float *rstd1, *rstd2; /* (n * tokens), (leaving) */
+	float *slope;         /* (leaving, hidden): frozen gate or true derivative of GELU */
 	float *qkv;           /* (n * tokens, 3 width), VIT_GRADIENT */
-	float *xhat1, *xhat2; /* (n * tokens, width), VIT_GRADIENT */
+	float *xhat1, *xhat2; /* (n * tokens, width), (leaving, width), VIT_GRADIENT */
 };
 
 struct vit_work {
@@ -63,7 +67,8 @@ struct vit_work {
 	float *hidden;              /* (n * tokens, hidden) */
 	float *prob, *rstd_scratch; /* scratch of one block */
 	float *patches;             /* (n * patches, 3 patch^2) */
-	float *pooled;              /* (n, width) */
+	float *classified;          /* (n, width): class tokens of the last block, later their cotangents */
+	float *pooled;              /* (n, width): those normalised */
 	enum vit_mode last_mode;    /* what the last forward pass kept */
 	int last_n;
 };
@@ -92,6 +97,11 @@ struct vit_account {
  * VIT_EFFECTIVE do its parts have a meaning; `pixels` then needs x, the images of the forward pass. */
 void vit_backward(const struct vit *vit, struct vit_work *w, float *dx, const float *cotangent,
 	const float *x, struct vit_account *account);
+
+/* The same for `per` cotangents of each image of the forward pass, which they share: cotangent (n * per,
+ * classes), image by image; dx and account likewise. n * per at most the batch of w. */
+void vit_backward_shared(const struct vit *vit, struct vit_work *w, float *dx, const float *cotangent,
+	int per, const float *x, struct vit_account *account);
 
 /* softmax probability of class y among logits (classes), in double precision. */
 double vit_probability(const float *logits, int classes, int y);

@@ -53,21 +53,39 @@ int vit_unchanged(const struct vit *vit, struct err *err)
 	return safetensors_unchanged(&vit->file, err);
 }
 
+int vit_queries(const struct vit_config *c, int block)
+{
+	return block == c->depth - 1 ? 1 : c->tokens;
+}
+
+static double patch_macs(const struct vit_config *c)
+{
+	return (double)(c->tokens - c->prefix) * c->width * c->channels * c->patch * c->patch;
+}
+
 double vit_macs_forward(const struct vit_config *c)
 {
-	double t = c->tokens, d = c->width;
-	double block = t * d * 3 * d + 2 * t * t * d + t * d * d + 2 * t * d * c->hidden;
+	double t = c->tokens, d = c->width, sum = patch_macs(c) + d * c->classes;
 
-	return (t - c->prefix) * d * c->channels * c->patch * c->patch + c->depth * block + d * c->classes;
+	for (int l = 0; l < c->depth; l++) {
+		double q = vit_queries(c, l);
+
+		sum += (q + 2 * t) * d * d + 2 * q * t * d + q * d * d + 2 * q * d * c->hidden;
+	}
+	return sum;
 }
 
 double vit_macs_backward(const struct vit_config *c, enum vit_mode mode)
 {
-	double t = c->tokens, d = c->width;
-	double qkv = mode == VIT_GRADIENT ? 3 : 1, attention = mode == VIT_GRADIENT ? 4 : 1;
-	double block = t * d * qkv * d + attention * t * t * d + t * d * d + 2 * t * d * c->hidden;
+	double t = c->tokens, d = c->width, sum = patch_macs(c) + d * c->classes;
 
-	return (t - c->prefix) * d * c->channels * c->patch * c->patch + c->depth * block + d * c->classes;
+	for (int l = 0; l < c->depth; l++) {
+		double q = vit_queries(c, l), qkv = mode == VIT_GRADIENT ? q + 2 * t : t;
+
+		sum += qkv * d * d + (mode == VIT_GRADIENT ? 4 : 1) * q * t * d + q * d * d +
+		       2 * q * d * c->hidden;
+	}
+	return sum;
 }
 
 /* The plan of the workspace: run once to measure, once to carve. */
@@ -75,19 +93,19 @@ static void carve(struct vit_work *w, const struct vit_config *c, enum vit_mode 
 {
 	struct arena *a = &w->arena;
 	size_t n = (size_t)batch, rows = n * (size_t)c->tokens, d = (size_t)c->width, h = (size_t)c->hidden;
-	size_t prob = (size_t)c->heads * (size_t)c->tokens * (size_t)c->tokens;
 
 	for (int l = 0; l < c->depth && mode >= VIT_EFFECTIVE; l++) {
+		size_t leaving = n * (size_t)vit_queries(c, l);
 		struct vit_kept k = {0};
 
-		k.prob = arena_floats(a, n * prob);
+		k.prob = arena_floats(a, leaving * (size_t)(c->heads * c->tokens));
 		k.rstd1 = arena_floats(a, rows);
-		k.rstd2 = arena_floats(a, rows);
-		k.slope = arena_floats(a, rows * h);
+		k.rstd2 = arena_floats(a, leaving);
+		k.slope = arena_floats(a, leaving * h);
 		if (mode == VIT_GRADIENT) {
 			k.qkv = arena_floats(a, rows * 3 * d);
 			k.xhat1 = arena_floats(a, rows * d);
-			k.xhat2 = arena_floats(a, rows * d);
+			k.xhat2 = arena_floats(a, leaving * d);
 		}
 		if (w->blocks)
 			w->blocks[l] = k;
@@ -99,9 +117,10 @@ static void carve(struct vit_work *w, const struct vit_config *c, enum vit_mode 
 	w->qkv = arena_floats(a, rows * 3 * d);
 	w->mixed = arena_floats(a, rows * d);
 	w->hidden = arena_floats(a, rows * h);
-	w->prob = arena_floats(a, prob);
+	w->prob = arena_floats(a, (size_t)c->heads * (size_t)c->tokens * (size_t)c->tokens);
 	w->rstd_scratch = arena_floats(a, rows);
 	w->patches = arena_floats(a, rows * (size_t)(c->channels * c->patch * c->patch));
+	w->classified = arena_floats(a, n * d);
 	w->pooled = arena_floats(a, n * d);
 }
 
@@ -186,36 +205,62 @@ static void add_branch(float *t, const float *x, const struct vit_linear *l, con
 	rows_add_scaled(t, scratch, scale, rows, out);
 }
 
-static void attention_branch(const struct vit *vit, struct vit_work *w, const struct vit_block *b,
-	struct vit_kept *k, int n, enum vit_mode mode)
+/* q, k and v of all tokens; where one row of an image leaves the block, q of that row alone. */
+static void project_qkv(float *qkv, const float *normed, const struct vit_linear *l,
+	const struct vit_config *c, int n, int queries)
+{
+	int rows = n * c->tokens, d = c->width, t = c->tokens;
+
+	rows_fill(qkv, l->b, rows, 3 * d);
+	if (queries == t) {
+		gemm_nt(qkv, 3 * d, normed, d, l->w, d, rows, 3 * d, d, 1, 1);
+		return;
+	}
+	gemm_nt(qkv, t * 3 * d, normed, t * d, l->w, d, n, d, d, 1, 1);
+	gemm_nt(qkv + d, 3 * d, normed, d, l->w + (size_t)d * (size_t)d, d, rows, 2 * d, d, 1, 1);
+}
+
+/* Returns the residual stream after the branch: all tokens, or those that are classified. */
+static float *attention_branch(
+	const struct vit *vit, struct vit_work *w, int block, int n, enum vit_mode mode)
 {
 	const struct vit_config *c = &vit->config;
-	int rows = n * c->tokens, d = c->width;
-	float *qkv = mode == VIT_GRADIENT ? k->qkv : w->qkv;
-	size_t prob = (size_t)c->heads * (size_t)c->tokens * (size_t)c->tokens;
+	const struct vit_block *b = &vit->weights.blocks[block];
+	struct vit_kept *k = &w->blocks[block];
+	int rows = n * c->tokens, d = c->width, queries = vit_queries(c, block);
+	float *qkv = mode == VIT_GRADIENT ? k->qkv : w->qkv, *stream = w->tokens;
 
 	layernorm_forward(w->normed, mode ? k->rstd1 : w->rstd_scratch,
 		mode == VIT_GRADIENT ? k->xhat1 : NULL, w->tokens, b->norm1.w, b->norm1.b, rows, d, c->eps);
-	rows_fill(qkv, b->qkv.b, rows, 3 * d);
-	gemm_nt(qkv, 3 * d, w->normed, d, b->qkv.w, d, rows, 3 * d, d, 1, 1);
+	project_qkv(qkv, w->normed, &b->qkv, c, n, queries);
 	for (int i = 0; i < n; i++) {
-		size_t row = (size_t)i * (size_t)(c->tokens * d);
+		size_t row = (size_t)i * (size_t)(c->tokens * d), out = (size_t)i * (size_t)(queries * d);
+		size_t prob = (size_t)i * (size_t)queries * (size_t)(c->heads * c->tokens);
 
-		attention_forward(w->mixed + row, mode ? k->prob + (size_t)i * prob : w->prob, qkv + 3 * row,
+		attention_forward(w->mixed + out, mode ? k->prob + prob : w->prob, qkv + 3 * row, queries,
 			c->tokens, c->heads, c->head_dim);
 	}
-	add_branch(w->tokens, w->mixed, &b->proj, b->ls1, w->normed, rows, d, d);
+	if (queries < c->tokens) {
+		stream = w->classified;
+		for (int i = 0; i < n; i++)
+			memcpy(stream + (size_t)i * (size_t)d,
+				w->tokens + (size_t)i * (size_t)(c->tokens * d), (size_t)d * sizeof(*stream));
+	}
+	add_branch(stream, w->mixed, &b->proj, b->ls1, w->normed, n * queries, d, d);
+	return stream;
 }
 
-static void mlp_branch(const struct vit *vit, struct vit_work *w, const struct vit_block *b,
-	struct vit_kept *k, int n, enum vit_mode mode)
+static void mlp_branch(
+	const struct vit *vit, struct vit_work *w, float *stream, int block, int n, enum vit_mode mode)
 {
 	const struct vit_config *c = &vit->config;
-	int rows = n * c->tokens, d = c->width, h = c->hidden;
+	const struct vit_block *b = &vit->weights.blocks[block];
+	struct vit_kept *k = &w->blocks[block];
+	int rows = n * vit_queries(c, block), d = c->width, h = c->hidden;
 	size_t count = (size_t)rows * (size_t)h;
 
 	layernorm_forward(w->normed, mode ? k->rstd2 : w->rstd_scratch,
-		mode == VIT_GRADIENT ? k->xhat2 : NULL, w->tokens, b->norm2.w, b->norm2.b, rows, d, c->eps);
+		mode == VIT_GRADIENT ? k->xhat2 : NULL, stream, b->norm2.w, b->norm2.b, rows, d, c->eps);
 	rows_fill(w->hidden, b->fc1.b, rows, h);
 	gemm_nt(w->hidden, h, w->normed, d, b->fc1.w, d, rows, h, d, 1, 1);
 	if (mode == VIT_FORWARD)
@@ -224,7 +269,7 @@ static void mlp_branch(const struct vit *vit, struct vit_work *w, const struct v
 		gelu_forward_frozen(w->hidden, k->slope, w->hidden, count);
 	else
 		gelu_forward_gradient(w->hidden, k->slope, w->hidden, count);
-	add_branch(w->tokens, w->hidden, &b->fc2, b->ls2, w->normed, rows, d, h);
+	add_branch(stream, w->hidden, &b->fc2, b->ls2, w->normed, rows, d, h);
 }
 
 void vit_forward(
@@ -238,15 +283,9 @@ void vit_forward(
 		BUG("forward pass of %d images in mode %d, workspace for %d in mode %d", n, mode, w->batch,
 			w->mode);
 	embed(vit, w, x, n);
-	for (int l = 0; l < c->depth; l++) {
-		attention_branch(vit, w, &p->blocks[l], &w->blocks[l], n, mode);
-		mlp_branch(vit, w, &p->blocks[l], &w->blocks[l], n, mode);
-	}
-	/* only the class token is classified, so only its row is normalised */
-	for (int i = 0; i < n; i++)
-		layernorm_forward(w->pooled + (size_t)i * (size_t)d, w->rstd + i,
-			w->xhat + (size_t)i * (size_t)d, w->tokens + (size_t)i * (size_t)(c->tokens * d),
-			p->norm.w, p->norm.b, 1, d, c->eps);
+	for (int l = 0; l < c->depth; l++)
+		mlp_branch(vit, w, attention_branch(vit, w, l, n, mode), l, n, mode);
+	layernorm_forward(w->pooled, w->rstd, w->xhat, w->classified, p->norm.w, p->norm.b, n, d, c->eps);
 	rows_fill(logits, p->head.b, n, c->classes);
 	gemm_nt(logits, c->classes, w->pooled, d, p->head.w, d, n, c->classes, d, 1, 1);
 	w->last_mode = mode;

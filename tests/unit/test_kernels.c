@@ -454,20 +454,57 @@ static void test_attention(void)
 	for (int i = 0; i < TOKENS * 3 * D; i++)
 		exact[i] = qkv[i];
 	naive_attention(o, p, exact, false);
-	attention_forward(out, prob, qkv, TOKENS, HEADS, HEAD);
+	attention_forward(out, prob, qkv, TOKENS, TOKENS, HEADS, HEAD);
 	CU_ASSERT(near_all("attention matrices", prob, p, HEADS * TOKENS * TOKENS, 1e-6));
 	CU_ASSERT(near_all("attention output", out, o, TOKENS * D, 1e-6 * largest(o, TOKENS * D)));
 
 	attention_gradient(want, qkv, dout, p, false);
-	attention_backward(dqkv, dout, qkv, prob, scratch, TOKENS, HEADS, HEAD);
+	attention_backward(dqkv, dout, qkv, prob, scratch, TOKENS, TOKENS, HEADS, HEAD);
 	CU_ASSERT(near_all("dqkv", dqkv, want, TOKENS * 3 * D, 5e-6 * largest(want, TOKENS * 3 * D)));
 
 	attention_gradient(want, qkv, dout, p, true);
-	attention_backward_frozen(dv, dout, prob, TOKENS, HEADS, HEAD);
+	attention_backward_frozen(dv, dout, prob, TOKENS, TOKENS, HEADS, HEAD);
 	for (int i = 0; i < TOKENS; i++)
 		CU_ASSERT(near_all(
 			"dv", dv + i * D, want + i * 3 * D + 2 * D, D, 2e-6 * largest(want, TOKENS * 3 * D)));
 	CU_ASSERT(largest(want, 2 * D) < 1e-9); /* the twin's own q and k get nothing */
+	free(qkv);
+	free(dout);
+}
+
+/* The first QUERIES rows alone: what all rows give, with a cotangent that is zero for the others. */
+static void test_attention_queries(void)
+{
+	enum { QUERIES = 2 };
+	float *qkv = new_normal(TOKENS * 3 * D, 1, 16), *dout = new_normal(TOKENS * D, 1, 17);
+	float out[TOKENS * D], few_out[QUERIES * D], prob[HEADS * TOKENS * TOKENS];
+	float few[HEADS * QUERIES * TOKENS], scratch[TOKENS * TOKENS], dqkv[TOKENS * 3 * D], dv[TOKENS * D],
+		few_dv[TOKENS * D];
+	float few_dqkv[TOKENS * 3 * D];
+	const float untouched = 7;
+
+	memset(dout + QUERIES * D, 0, (TOKENS - QUERIES) * D * sizeof(*dout));
+	for (int i = 0; i < TOKENS * 3 * D; i++)
+		few_dqkv[i] = untouched;
+	attention_forward(out, prob, qkv, TOKENS, TOKENS, HEADS, HEAD);
+	attention_backward(dqkv, dout, qkv, prob, scratch, TOKENS, TOKENS, HEADS, HEAD);
+	attention_backward_frozen(dv, dout, prob, TOKENS, TOKENS, HEADS, HEAD);
+	attention_forward(few_out, few, qkv, QUERIES, TOKENS, HEADS, HEAD);
+	attention_backward(few_dqkv, dout, qkv, few, scratch, QUERIES, TOKENS, HEADS, HEAD);
+	attention_backward_frozen(few_dv, dout, few, QUERIES, TOKENS, HEADS, HEAD);
+	for (int i = 0; i < QUERIES * D; i++)
+		CU_ASSERT(near_one("output", few_out[i], out[i], 1e-6));
+	for (int h = 0; h < HEADS; h++)
+		for (int i = 0; i < QUERIES * TOKENS; i++)
+			CU_ASSERT(near_one("attention", few[h * QUERIES * TOKENS + i],
+				prob[h * TOKENS * TOKENS + i], 1e-6));
+	for (int i = 0; i < TOKENS * 3 * D; i++) {
+		bool of_q = i % (3 * D) < D, query = i < QUERIES * 3 * D;
+
+		CU_ASSERT(near_one("dqkv", few_dqkv[i], of_q && !query ? untouched : dqkv[i], 2e-6));
+	}
+	for (int i = 0; i < TOKENS * D; i++)
+		CU_ASSERT(near_one("dv", few_dv[i], dv[i], 2e-6));
 	free(qkv);
 	free(dout);
 }
@@ -517,6 +554,7 @@ int register_kernels_tests(void)
 		{"GELU and its true slope", test_gelu_gradient},
 		{"GELU of infinities, zeros and NaN", test_gelu_specials},
 		{"attention forward, backward, frozen", test_attention},
+		{"attention of the first tokens alone", test_attention_queries},
 		{"elementwise", test_elementwise},
 		{NULL, NULL},
 	};

@@ -223,6 +223,42 @@ static void test_linear(void)
 	each_model(check_linear);
 }
 
+/* ---------------------------------------------------------------- cotangents that share a forward pass */
+
+/* Three classes of one image from one forward pass: what three passes give, 2e-6 of the largest. */
+static void check_shared(struct fixture *f)
+{
+	float *shared = x_calloc(BATCH * f->pixels, sizeof(float));
+	struct vit_account all[BATCH], single;
+
+	for (int mode = VIT_EFFECTIVE; mode <= VIT_GRADIENT; mode++) {
+		bool frozen = mode == VIT_EFFECTIVE;
+
+		vit_forward(&f->vit, &f->work, f->logits, f->x, 1, (enum vit_mode)mode);
+		vit_backward_shared(
+			&f->vit, &f->work, shared, f->cotangent, BATCH, f->x, frozen ? all : NULL);
+		for (int i = 0; i < BATCH; i++) {
+			vit_forward(&f->vit, &f->work, f->logits, f->x, 1, (enum vit_mode)mode);
+			vit_backward(&f->vit, &f->work, f->dx, f->cotangent + i * f->classes, f->x,
+				frozen ? &single : NULL);
+			CU_ASSERT(near_floats("shared", shared + (size_t)i * f->pixels, f->dx, f->pixels,
+				2e-6 * largest_float(f->dx, (int)f->pixels)));
+			if (frozen)
+				CU_ASSERT(near_one("biases", all[i].biases, single.biases,
+					1e-5 * (1 + fabs(single.biases))));
+			if (frozen)
+				CU_ASSERT(near_one("pixels", all[i].pixels, single.pixels,
+					1e-5 * (1 + fabs(single.pixels))));
+		}
+	}
+	free(shared);
+}
+
+static void test_shared(void)
+{
+	each_model(check_shared);
+}
+
 /* ---------------------------------------------------------------- account */
 
 /* Sum over pixels of x times the frozen gradient, class token, positions, biases from the naive network: each
@@ -409,17 +445,19 @@ static void check_pieces(struct fixture *f)
 	const struct vit_config *c = &f->vit.config;
 	const struct vit_work *w = &f->work;
 	size_t t = (size_t)c->tokens, n = BATCH, d = (size_t)c->width, prob = (size_t)c->heads * t * t;
+	size_t one = (size_t)c->heads * t, h = (size_t)c->hidden;
 	size_t hidden = n * t * (size_t)c->hidden, patches = n * (t - 1) * 3 * (size_t)(c->patch * c->patch);
 	struct piece p[64] = {{w->rstd, n}, {w->xhat, n * d}, {w->tokens, n * t * d}, {w->normed, n * t * d},
 		{w->qkv, 3 * n * t * d}, {w->mixed, n * t * d}, {w->hidden, hidden}, {w->prob, prob},
-		{w->rstd_scratch, n * t}, {w->patches, patches}, {w->pooled, n * d}};
-	size_t count = 11, overlaps = 0;
+		{w->rstd_scratch, n * t}, {w->patches, patches}, {w->pooled, n * d}, {w->classified, n * d}};
+	size_t count = 12, overlaps = 0;
 
 	for (int l = 0; l < c->depth; l++) {
 		const struct vit_kept *k = &w->blocks[l];
-		struct piece kept[] = {{k->prob, n * prob}, {k->rstd1, n * t}, {k->rstd2, n * t},
-			{k->slope, hidden}, {k->qkv, 3 * n * t * d}, {k->xhat1, n * t * d},
-			{k->xhat2, n * t * d}};
+		size_t q = l < c->depth - 1 ? t : 1; /* the class token alone leaves the last block */
+		struct piece kept[] = {{k->prob, n * q * one}, {k->rstd1, n * t}, {k->rstd2, n * q},
+			{k->slope, n * q * h}, {k->qkv, 3 * n * t * d}, {k->xhat1, n * t * d},
+			{k->xhat2, n * q * d}};
 
 		memcpy(p + count, kept, sizeof(kept));
 		count += sizeof(kept) / sizeof(kept[0]);
@@ -463,6 +501,7 @@ int register_vit_tests(void)
 		{"frozen gradient against the frozen network", test_frozen_gradient},
 		{"the two gradients differ", test_passes_differ},
 		{"linear in the cotangent", test_linear},
+		{"cotangents that share a forward pass", test_shared},
 		{"the account sums to the logits", test_account},
 		{"each part of the account", test_account_parts},
 		{"one image and a batch", test_batch},
