@@ -36,6 +36,7 @@ struct dave_scratch {
 	float *cotangent;            /* (batch, classes) */
 	float *contributions;        /* (samples, 3, H, W): c_k */
 	float *aggregated;           /* (3, H, W) */
+	float *aggregation;          /* scratch of aggregate_mad() */
 };
 
 struct dave_scratch dave_carve(struct arena *a, const struct vit_config *c, int samples, int batch);

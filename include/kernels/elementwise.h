@@ -2,6 +2,7 @@
 #ifndef KERNELS_ELEMENTWISE_H
 #define KERNELS_ELEMENTWISE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* y (rows x width) = bias in every row; zeros where bias is NULL. */
@@ -18,6 +19,12 @@ void rows_scale(float *y, const float *x, const float *gamma, int rows, int widt
 
 /* y (n) *= x. */
 void multiply(float *y, const float *x, size_t n);
+
+/* y (n) = a y + b x, in double. */
+void mix(float *y, const float *x, double a, double b, size_t n);
+
+/* Is none of y (n) an infinity or NaN? */
+bool all_finite(const float *y, size_t n);
 
 /* sum over rows and columns of bias[column] * g (rows x width), in double. */
 double rows_dot(const float *g, const float *bias, int rows, int width);

@@ -18,11 +18,8 @@ void gemm_tn(float *C, int ldc, const float *A, int lda, const float *B, int ldb
 /* Threads of one call. Bits depend on it (cluster.md), so it is set, never inherited. */
 void gemm_set_threads(int threads);
 
-/* The BLAS kernel set in use: "Zen", "SkylakeX", ... */
+/* The BLAS kernel set in use: "Zen", "SkylakeX", ... Results are bit-identical on machines that agree on it:
+ * our own kernels give the same bits everywhere (base/simd.h). */
 const char *gemm_core(void);
-
-/* That, and the instruction set of the elementwise kernels, "SkylakeX x86-64-v3", into buf (64 bytes);
- * returns buf. Results are bit-identical on machines that agree on it. */
-char *gemm_kernels(char buf[64]);
 
 #endif

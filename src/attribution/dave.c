@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/rng.h"
+#include "kernels/elementwise.h"
 #include "kernels/order.h"
 
 #include <math.h>
@@ -67,6 +68,7 @@ struct dave_scratch dave_carve(struct arena *a, const struct vit_config *c, int 
 	s.cotangent = arena_floats(a, n * (size_t)c->classes);
 	s.contributions = arena_floats(a, (size_t)samples * image);
 	s.aggregated = arena_floats(a, image);
+	s.aggregation = arena_floats(a, aggregate_scratch(samples));
 	return s;
 }
 
@@ -111,8 +113,7 @@ void dave_mix(float *xk, const float *x, const float *noise, const struct dave_s
 	size_t n = image_size(c);
 
 	warp_forward(xk, x, &s->warp, c->channels, c->image_h, c->image_w);
-	for (size_t i = 0; i < n; i++)
-		xk[i] = (float)(keep * xk[i] + sigma * noise[i]);
+	mix(xk, noise, keep, sigma, n);
 }
 
 void dave_block(float *g, struct dave_scratch *scratch, const struct method_input *in,
@@ -158,14 +159,14 @@ static int run(void *scratch, const void *params, const struct method_input *in,
 		}
 		float *g = s->contributions + (size_t)start * image;
 		dave_block(g, s, in, s->samples, n);
-		for (size_t i = 0; i < (size_t)n * image; i++) {
-			g[i] *= in->x[i % image];
-			if (!isfinite(g[i]))
-				return err_set(err, "sample %d is not finite", start + (int)(i / image));
+		for (int i = 0; i < n; i++) {
+			multiply(g + (size_t)i * image, in->x, image);
+			if (!all_finite(g + (size_t)i * image, image))
+				return err_set(err, "sample %d is not finite", start + i);
 		}
 	}
 	if (p->aggregate == DAVE_MAD)
-		aggregate_mad(s->aggregated, NULL, s->contributions, p->samples, image);
+		aggregate_mad(s->aggregated, NULL, s->contributions, p->samples, image, s->aggregation);
 	else
 		aggregate_mean(s->aggregated, s->contributions, p->samples, image);
 	figures_out[0] = aggregate_error(s->aggregated, s->contributions, p->samples, image);

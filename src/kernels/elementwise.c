@@ -1,6 +1,6 @@
 #include "kernels/elementwise.h"
 
-#include "kernels/simd.h"
+#include "base/simd.h"
 
 #include <string.h>
 
@@ -50,6 +50,25 @@ void multiply(float *y, const float *x, size_t n)
 	SIMD_LOOP
 	for (size_t i = 0; i < n; i++)
 		y[i] *= x[i];
+}
+
+SIMD_CLONES
+void mix(float *y, const float *x, double a, double b, size_t n)
+{
+	SIMD_LOOP
+	for (size_t i = 0; i < n; i++)
+		y[i] = (float)(a * y[i] + b * x[i]);
+}
+
+SIMD_CLONES
+bool all_finite(const float *y, size_t n)
+{
+	int32_t bad = 0;
+
+	SIMD_PRAGMA(omp simd reduction(| : bad))
+	for (size_t i = 0; i < n; i++)
+		bad |= fabsf(y[i]) <= 0x1.fffffep+127f ? 0 : 1;
+	return !bad;
 }
 
 double rows_dot(const float *g, const float *bias, int rows, int width)

@@ -1,6 +1,6 @@
 #include "kernels/filter.h"
 
-#include "kernels/simd.h"
+#include "base/simd.h"
 
 #include <math.h>
 #include <string.h>
@@ -71,29 +71,59 @@ void filter_separable(
 					scratch + (size_t)(i + k) * (size_t)width, taps[k + r], width);
 }
 
+enum { CHUNK = 64, MOST_BILATERAL = 15 }; /* pixels side by side; taps across */
+
+/* The part of row y from column j - r that CHUNK pixels and their neighbours take; zeros outside the plane.
+ */
+static void load_row(float *row, const float *in, int y, int j, int r, int height, int width)
+{
+	int from = j - r < 0 ? 0 : j - r, to = j + CHUNK + r > width ? width : j + CHUNK + r;
+
+	memset(row, 0, (CHUNK + MOST_BILATERAL) * sizeof(*row));
+	if (y >= 0 && y < height)
+		memcpy(row + (from - (j - r)), in + (size_t)y * (size_t)width + from,
+			(size_t)(to - from) * sizeof(*row));
+}
+
+/* sum and total (CHUNK) += a neighbour's part, v its values. */
+SIMD_CLONES
+static void add_neighbour(double *restrict sum, double *restrict total, const float *restrict v,
+	const float *restrict centre, float space, float range)
+{
+	SIMD_LOOP
+	for (int l = 0; l < CHUNK; l++) {
+		float d = v[l] - centre[l], w = space * exp_lane(d * d * range);
+
+		sum[l] += (double)w * (double)v[l];
+		total[l] += (double)w;
+	}
+}
+
 void filter_bilateral(
 	float *out, const float *in, int n, double sigma_space, double sigma_range, int height, int width)
 {
 	int r = n / 2;
-	double space[15 * 15], range = -1 / (2 * sigma_range * sigma_range);
+	float range = (float)(-1 / (2 * sigma_range * sigma_range)), space[MOST_BILATERAL * MOST_BILATERAL];
 
 	for (int k = 0; k < n * n; k++) {
 		int y = k / n - r, x = k % n - r;
-		space[k] = exp(-(x * x + y * y) / (2 * sigma_space * sigma_space));
+
+		space[k] = (float)exp(-(x * x + y * y) / (2 * sigma_space * sigma_space));
 	}
 	for (int i = 0; i < height; i++)
-		for (int j = 0; j < width; j++) {
-			double centre = in[(size_t)i * (size_t)width + (size_t)j], sum = 0, total = 0;
+		for (int j = 0; j < width; j += CHUNK) {
+			float row[CHUNK + MOST_BILATERAL], centre[CHUNK];
+			double sum[CHUNK] = {0}, total[CHUNK] = {0};
 
+			load_row(row, in, i, j, r, height, width);
+			memcpy(centre, row + r, sizeof(centre));
 			for (int k = 0; k < n * n; k++) {
-				int y = i + k / n - r, x = j + k % n - r;
-				int inside = y >= 0 && y < height && x >= 0 && x < width;
-				double v = inside ? in[(size_t)y * (size_t)width + (size_t)x] : 0;
-				double w = space[k] * exp((v - centre) * (v - centre) * range);
-
-				sum += w * v;
-				total += w;
+				if (k % n == 0)
+					load_row(row, in, i + k / n - r, j, r, height, width);
+				add_neighbour(sum, total, row + k % n, centre, space[k], range);
 			}
-			out[(size_t)i * (size_t)width + (size_t)j] = (float)(sum / (total + 1e-8));
+			for (int l = 0; l < CHUNK && j + l < width; l++)
+				out[(size_t)i * (size_t)width + (size_t)(j + l)] =
+					(float)(sum[l] / (total[l] + 1e-8));
 		}
 }

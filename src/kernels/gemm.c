@@ -1,9 +1,6 @@
 #include "kernels/gemm.h"
 
-#include "kernels/simd.h"
-
 #include <cblas.h>
-#include <string.h>
 
 void gemm_nt(float *C, int ldc, const float *A, int lda, const float *B, int ldb, int M, int N, int K,
 	float alpha, float beta)
@@ -31,17 +28,4 @@ void gemm_set_threads(int threads)
 const char *gemm_core(void)
 {
 	return openblas_get_corename();
-}
-
-char *gemm_kernels(char buf[64])
-{
-#ifdef SIMD_DISPATCHED
-	const char *level = __builtin_cpu_supports("avx2") ? "x86-64-v3" : "x86-64";
-#else
-	const char *level = "scalar";
-#endif
-	buf[0] = 0;
-	strncat(buf, gemm_core(), 40);
-	strcat(buf, " ");
-	return strcat(buf, level);
 }

@@ -1,6 +1,6 @@
 #include "kernels/layernorm.h"
 
-#include "kernels/simd.h"
+#include "base/simd.h"
 
 #include <stddef.h>
 
@@ -8,16 +8,19 @@ SIMD_CLONES
 static float forward_row(
 	float *y, float *xhat, const float *x, const float *w, const float *b, int width, float eps)
 {
-	float sum = 0, squares = 0;
+	lanes sum = {0}, squares = {0}, v;
 
-	SIMD_SUM(sum)
-	for (int i = 0; i < width; i++)
-		sum += x[i];
-	float mean = sum / (float)width;
-	SIMD_SUM(squares)
-	for (int i = 0; i < width; i++)
-		squares += (x[i] - mean) * (x[i] - mean);
-	float rstd = 1.0f / sqrtf(squares / (float)width + eps);
+	for (int i = 0; i < width; i += LANES) {
+		lanes_load(&v, x + i, width - i, 0);
+		sum += v;
+	}
+	float mean = lanes_total(&sum) / (float)width;
+	for (int i = 0; i < width; i += LANES) {
+		lanes_load(&v, x + i, width - i, mean);
+		v -= mean;
+		squares += v * v;
+	}
+	float rstd = 1.0f / sqrtf(lanes_total(&squares) / (float)width + eps);
 	if (xhat) {
 		SIMD_LOOP
 		for (int i = 0; i < width; i++)
@@ -42,33 +45,36 @@ void layernorm_forward(float *y, float *rstd, float *xhat, const float *x, const
 SIMD_CLONES
 static void backward_row(float *dx, const float *dy, const float *xhat, float rstd, const float *w, int width)
 {
-	float a = 0, c = 0;
+	lanes a = {0}, c = {0}, g, v;
 
-	SIMD_SUM(a)
-	for (int i = 0; i < width; i++)
-		a += w[i] * dy[i];
-	SIMD_SUM(c)
-	for (int i = 0; i < width; i++)
-		c += w[i] * dy[i] * xhat[i];
-	a /= (float)width;
-	c /= (float)width;
+	for (int i = 0; i < width; i += LANES) {
+		lanes_load(&g, w + i, width - i, 0);
+		lanes_load(&v, dy + i, width - i, 0);
+		g *= v;
+		a += g;
+		lanes_load(&v, xhat + i, width - i, 0);
+		c += g * v;
+	}
+	float mean = lanes_total(&a) / (float)width, slope = lanes_total(&c) / (float)width;
 	SIMD_LOOP
 	for (int i = 0; i < width; i++)
-		dx[i] += rstd * (w[i] * dy[i] - a - xhat[i] * c);
+		dx[i] += rstd * (w[i] * dy[i] - mean - xhat[i] * slope);
 }
 
 SIMD_CLONES
 static void backward_frozen_row(float *dx, const float *dy, float rstd, const float *w, int width)
 {
-	float a = 0;
+	lanes a = {0}, g, v;
 
-	SIMD_SUM(a)
-	for (int i = 0; i < width; i++)
-		a += w[i] * dy[i];
-	a /= (float)width;
+	for (int i = 0; i < width; i += LANES) {
+		lanes_load(&g, w + i, width - i, 0);
+		lanes_load(&v, dy + i, width - i, 0);
+		a += g * v;
+	}
+	float mean = lanes_total(&a) / (float)width;
 	SIMD_LOOP
 	for (int i = 0; i < width; i++)
-		dx[i] += rstd * (w[i] * dy[i] - a);
+		dx[i] += rstd * (w[i] * dy[i] - mean);
 }
 
 void layernorm_backward(

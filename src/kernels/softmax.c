@@ -1,24 +1,26 @@
 #include "kernels/softmax.h"
 
-#include "kernels/simd.h"
+#include "base/simd.h"
 
 #include <stddef.h>
 
 SIMD_CLONES
 static void forward_row(float *x, int width)
 {
-	float max = x[0], sum = 0;
+	float max = x[0];
+	lanes sum = {0}, v;
 
 	SIMD_MAX(max)
 	for (int i = 1; i < width; i++)
 		max = x[i] > max ? x[i] : max;
 	SIMD_LOOP
 	for (int i = 0; i < width; i++)
-		x[i] = expf(x[i] - max);
-	SIMD_SUM(sum)
-	for (int i = 0; i < width; i++)
-		sum += x[i];
-	float scale = 1.0f / sum;
+		x[i] = exp_lane(x[i] - max);
+	for (int i = 0; i < width; i += LANES) {
+		lanes_load(&v, x + i, width - i, 0);
+		sum += v;
+	}
+	float scale = 1.0f / lanes_total(&sum);
 	SIMD_LOOP
 	for (int i = 0; i < width; i++)
 		x[i] *= scale;
@@ -33,11 +35,14 @@ void softmax_forward(float *x, int rows, int width)
 SIMD_CLONES
 static void backward_row(float *dx, const float *dp, const float *p, int width)
 {
-	float dot = 0;
+	lanes sum = {0}, a, b;
 
-	SIMD_SUM(dot)
-	for (int i = 0; i < width; i++)
-		dot += dp[i] * p[i];
+	for (int i = 0; i < width; i += LANES) {
+		lanes_load(&a, dp + i, width - i, 0);
+		lanes_load(&b, p + i, width - i, 0);
+		sum += a * b;
+	}
+	float dot = lanes_total(&sum);
 	SIMD_LOOP
 	for (int i = 0; i < width; i++)
 		dx[i] = p[i] * (dp[i] - dot);

@@ -1,5 +1,7 @@
 #include "kernels/warp.h"
 
+#include "base/simd.h"
+
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
@@ -28,49 +30,76 @@ static struct map source_map(const struct warp *w, int height, int width)
 	return m;
 }
 
-/* The four bilinear taps of one output pixel: offsets into a channel, weight 0 for those outside.
- * A flip of the source mirrors the tap's column. */
+enum { CHUNK = 64 }; /* output pixels whose taps are worked out together */
+
+/* The four bilinear taps of pixels side by side: offsets into a channel, weight 0 for those outside. */
 struct taps {
-	ptrdiff_t at[4];
-	float weight[4];
+	int32_t at[4][CHUNK];
+	float weight[4][CHUNK];
 };
 
-static struct taps taps_at(const struct map *m, int flip, int j, int i, int height, int width)
+/* floor(x) for |x| < 2^51; beyond that some number as far outside. (floor() itself is not vectorised.) */
+SIMD_INLINE double floor_lane(double x)
 {
-	double x = m->x0 + m->xj * j + m->xi * i, y = m->y0 + m->yj * j + m->yi * i;
-	double fx = floor(x), fy = floor(y);
-	struct taps t;
+	const double round = 0x1.8p52; /* adding it rounds to an integer */
+	double nearest = x + round - round;
 
-	for (int k = 0; k < 4; k++) {
-		int right = k & 1, down = k >> 1;
-		double tx = fx + right, ty = fy + down;
-		double wx = right ? x - fx : 1 - (x - fx), wy = down ? y - fy : 1 - (y - fy);
+	return nearest - double_of(bits_of_double(1.0) & -(int64_t)(nearest > x));
+}
+
+/* Tap k (right neighbour: k & 1, lower one: k & 2) of the pixels (j + c, i). A flip of the source mirrors its
+ * column. */
+SIMD_CLONES
+static void find_tap(
+	struct taps *t, int k, const struct map *m, int flip, int j, int i, int height, int width)
+{
+	double right = k & 1, down = k >> 1, w = width, h = height;
+	double from = flip ? w - 1 : 0, step = flip ? -1 : 1;
+
+	SIMD_LOOP
+	for (int c = 0; c < CHUNK; c++) {
+		double x = m->x0 + m->xj * (j + c) + m->xi * i, y = m->y0 + m->yj * (j + c) + m->yi * i;
+		double fx = floor_lane(x), fy = floor_lane(y), tx = fx + right, ty = fy + down;
+		/* 1 - fraction for the tap at the floor, the fraction for its neighbour */
+		double wx = 1 - right + (2 * right - 1) * (x - fx), wy = 1 - down + (2 * down - 1) * (y - fy);
 		/* compared as doubles: far outside would overflow an int; NaN is outside too */
-		int inside = tx >= 0 && tx < width && ty >= 0 && ty < height;
-		int column = inside ? (int)tx : 0, row = inside ? (int)ty : 0;
+		int64_t inside = -(int64_t)((tx >= 0) & (tx < w) & (ty >= 0) & (ty < h));
+		double at = double_of(bits_of_double(ty * w + from + step * tx) & inside);
 
-		t.weight[k] = inside ? (float)(wx * wy) : 0;
-		t.at[k] = inside ? (ptrdiff_t)row * width + (flip ? width - 1 - column : column) : 0;
+		t->weight[k][c] = (float)double_of(bits_of_double(wx * wy) & inside);
+		t->at[k][c] = (int32_t)at;
 	}
-	return t;
+}
+
+static int find_taps(struct taps *t, const struct map *m, int flip, int j, int i, int height, int width)
+{
+	for (int k = 0; k < 4; k++)
+		find_tap(t, k, m, flip, j, i, height, width);
+	return width - j < CHUNK ? width - j : CHUNK;
+}
+
+SIMD_CLONES
+static void gather(float *out, const float *plane, const struct taps *t, int n)
+{
+	SIMD_LOOP
+	for (int c = 0; c < n; c++)
+		out[c] = t->weight[0][c] * plane[t->at[0][c]] + t->weight[1][c] * plane[t->at[1][c]] +
+			 t->weight[2][c] * plane[t->at[2][c]] + t->weight[3][c] * plane[t->at[3][c]];
 }
 
 void warp_forward(float *out, const float *in, const struct warp *w, int channels, int height, int width)
 {
 	struct map m = source_map(w, height, width);
 	size_t plane = (size_t)height * (size_t)width;
+	struct taps t;
 
 	for (int i = 0; i < height; i++)
-		for (int j = 0; j < width; j++) {
-			struct taps t = taps_at(&m, w->flip, j, i, height, width);
-			float *o = out + (size_t)i * (size_t)width + j;
+		for (int j = 0; j < width; j += CHUNK) {
+			int n = find_taps(&t, &m, w->flip, j, i, height, width);
+			size_t at = (size_t)i * (size_t)width + (size_t)j;
 
-			for (int c = 0; c < channels; c++) {
-				const float *p = in + (size_t)c * plane;
-
-				o[(size_t)c * plane] = t.weight[0] * p[t.at[0]] + t.weight[1] * p[t.at[1]] +
-						       t.weight[2] * p[t.at[2]] + t.weight[3] * p[t.at[3]];
-			}
+			for (int c = 0; c < channels; c++)
+				gather(out + (size_t)c * plane + at, in + (size_t)c * plane, &t, n);
 		}
 }
 
@@ -78,18 +107,20 @@ void warp_adjoint(float *out, const float *in, const struct warp *w, int channel
 {
 	struct map m = source_map(w, height, width);
 	size_t plane = (size_t)height * (size_t)width;
+	struct taps t;
 
 	memset(out, 0, (size_t)channels * plane * sizeof(*out));
 	for (int i = 0; i < height; i++)
-		for (int j = 0; j < width; j++) {
-			struct taps t = taps_at(&m, w->flip, j, i, height, width);
+		for (int j = 0; j < width; j += CHUNK) {
+			int n = find_taps(&t, &m, w->flip, j, i, height, width);
 			const float *g = in + (size_t)i * (size_t)width + j;
 
-			for (int c = 0; c < channels; c++) {
-				float *p = out + (size_t)c * plane, v = g[(size_t)c * plane];
+			for (int c = 0; c < channels; c++, g += plane) {
+				float *p = out + (size_t)c * plane;
 
-				for (int k = 0; k < 4; k++)
-					p[t.at[k]] += t.weight[k] * v;
+				for (int l = 0; l < n; l++)
+					for (int k = 0; k < 4; k++)
+						p[t.at[k][l]] += t.weight[k][l] * g[l];
 			}
 		}
 }

@@ -195,7 +195,7 @@ static void run_image(
 		}
 	}
 	uint8_t *keep = x_malloc((size_t)r->K * p->image);
-	aggregate_mad(o->agg + (size_t)b * p->image, keep, s.contributions, r->K, p->image);
+	aggregate_mad(o->agg + (size_t)b * p->image, keep, s.contributions, r->K, p->image, s.aggregation);
 	for (int k = 0; k < r->K; k++)
 		memcpy(o->mask + (size_t)(k * r->B + b) * p->image, keep + (size_t)k * p->image, p->image);
 	free(keep);

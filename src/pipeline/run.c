@@ -122,13 +122,13 @@ static int prepare_file(struct job *j, const struct run_options *o, struct err *
 {
 	const struct config *c = j->c;
 	char *config = config_format(c, 1), checkpoint[DIGEST_TEXT], data[DIGEST_TEXT];
-	char model[VIT_CONFIG_TEXT], kernels[64];
+	char model[VIT_CONFIG_TEXT];
 	struct store_identity id = {.config = config,
 		.checkpoint_sha256 = checkpoint,
 		.data_sha256 = data,
 		.architecture = j->vit.config.architecture,
 		.model = vit_config_text(model, &j->vit.config),
-		.cpu_kernels = gemm_kernels(kernels),
+		.cpu_kernels = gemm_core(),
 		.seed = c->run.seed,
 		.batch = evaluate_batch(c, &j->vit.config)};
 	int exists, rc;
@@ -285,12 +285,11 @@ static int run_job(struct job *j, const struct run_options *o)
 	struct evaluator evaluator;
 	struct store st;
 	struct err err = {{0}};
-	char kernels[64];
 	int failed, status = EXIT_RUN;
 
 	if (!everybody_sees(output))
 		return EXIT_RUN;
-	if (!comm_same(gemm_kernels(kernels)) && !j->comm->rank)
+	if (!comm_same(gemm_core()) && !j->comm->rank)
 		log_warn("ranks run on different kinds of CPU: rows differ in the last bits with who "
 			 "computes them; OPENBLAS_CORETYPE=Haswell makes most kinds agree");
 	/* memory first: to run out of it while the file is open is worse */

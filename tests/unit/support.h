@@ -9,6 +9,7 @@
 #include "model/vit.h"
 
 /* One per test file; each adds its suites to the registry. Returns -1 on error. */
+int register_simd_tests(void);
 int register_kernels_tests(void); /* and the suite of planes, in test_planes.c */
 int register_planes_tests(void);
 int register_vit_tests(void);

@@ -324,12 +324,13 @@ static void test_whole(void)
 
 	fixture_init(&f, 1);
 	float *c = naive_contributions(&f, &p), *aggregated = new_floats(f.pixels);
+	float *scratch = new_floats(aggregate_scratch(7));
 	double *want = x_calloc(f.plane, sizeof(*want)), error;
 	for (int kind = DAVE_MAD; kind <= DAVE_MEAN; kind++) {
 		p.aggregate = kind;
 		float *map = dave_map(&f, &p, &error);
 		(kind == DAVE_MEAN ? aggregate_mean(aggregated, c, 7, f.pixels)
-				   : aggregate_mad(aggregated, NULL, c, 7, f.pixels));
+				   : aggregate_mad(aggregated, NULL, c, 7, f.pixels, scratch));
 		sum_channels(want, aggregated, f.plane);
 		/* a sample at the edge of being kept may tip over: seen in none of these pixels */
 		CU_ASSERT(near_all("map", map, want, f.plane, 1e-5 * largest(want, f.plane)));
@@ -338,6 +339,7 @@ static void test_whole(void)
 		free(map);
 	}
 	free(c);
+	free(scratch);
 	free(aggregated);
 	free(want);
 	fixture_release(&f);

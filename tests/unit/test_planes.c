@@ -212,7 +212,7 @@ static int by_value(const void *a, const void *b)
 
 static float naive_median(const float *v, int n)
 {
-	float sorted[64];
+	float sorted[300];
 
 	memcpy(sorted, v, (size_t)n * sizeof(*v));
 	qsort(sorted, (size_t)n, sizeof(*sorted), by_value);
@@ -221,7 +221,7 @@ static float naive_median(const float *v, int n)
 
 static double naive_mad(uint8_t *keep, const float *c, int samples, size_t p)
 {
-	float v[64], d[64];
+	float v[300], d[300];
 	double sum = 0;
 	int kept = 0;
 
@@ -250,18 +250,20 @@ static void check_mad(const float *c, int samples)
 
 	for (size_t p = 0; p < ENTRIES; p++)
 		want[p] = naive_mad(expected, c, samples, p);
-	aggregate_mad(out, keep, c, samples, ENTRIES);
+	float *scratch = x_malloc(aggregate_scratch(samples) * sizeof(*scratch));
+	aggregate_mad(out, keep, c, samples, ENTRIES, scratch);
 	CU_ASSERT(near_all("MAD mean", out, want, ENTRIES, 1e-7 * largest(want, ENTRIES)));
 	CU_ASSERT_EQUAL(memcmp(keep, expected, (size_t)samples * ENTRIES), 0);
-	aggregate_mad(out, NULL, c, samples, ENTRIES);
+	aggregate_mad(out, NULL, c, samples, ENTRIES, scratch);
 	CU_ASSERT(near_all("MAD mean", out, want, ENTRIES, 1e-7 * largest(want, ENTRIES)));
+	free(scratch);
 	free(keep);
 	free(expected);
 }
 
 static void test_aggregate_mad(void)
 {
-	static const int samples[] = {1, 2, 3, 4, 5, 6, 7, 50};
+	static const int samples[] = {1, 2, 3, 4, 5, 6, 7, 50, 63, 64, 65, 300};
 
 	for (size_t s = 0; s < COUNT(samples); s++) {
 		size_t n = (size_t)samples[s] * ENTRIES;
@@ -286,22 +288,34 @@ static void test_aggregate_by_hand(void)
 {
 	static const float five[] = {1, 2, 3, 4, 100}, three[] = {0, 0, 1}, even[] = {1, 2, 10, 11};
 	static const float close[] = {0, 0, 2.4e-8f}, far[] = {0, 0, 2.6e-8f};
-	float out[1];
+	float out[1], *scratch = x_malloc(aggregate_scratch(5) * sizeof(*scratch));
 	uint8_t keep[5];
 
-	aggregate_mad(out, keep, five, 5, 1);
+	aggregate_mad(out, keep, five, 5, 1, scratch);
 	CU_ASSERT(out[0] == 2.5f && keep[3] == 1 && keep[4] == 0);
-	aggregate_mad(out, keep, three, 3, 1);
+	aggregate_mad(out, keep, three, 3, 1, scratch);
 	CU_ASSERT(out[0] == 0 && keep[0] && keep[1] && !keep[2]);
 	/* lower median 2, deviations 1 0 8 9, lower mad 1 */
-	aggregate_mad(out, keep, even, 4, 1);
+	aggregate_mad(out, keep, even, 4, 1, scratch);
 	CU_ASSERT(out[0] == 1.5f);
-	aggregate_mad(out, keep, close, 3, 1); /* the limit is never below 2.5e-8 */
+	aggregate_mad(out, keep, close, 3, 1, scratch); /* the limit is never below 2.5e-8 */
 	CU_ASSERT(keep[2] == 1 && out[0] == (float)(2.4e-8f / 3.0));
-	aggregate_mad(out, keep, far, 3, 1);
+	aggregate_mad(out, keep, far, 3, 1, scratch);
 	CU_ASSERT(keep[2] == 0 && out[0] == 0);
 	aggregate_mean(out, five, 5, 1);
 	CU_ASSERT_EQUAL(out[0], 22);
+	free(scratch);
+}
+
+/* An infinity is an outlier like another; a NaN makes a NaN of its own entry alone. */
+static void test_aggregate_specials(void)
+{
+	float c[5][3] = {{1, 1, 1}, {2, 2, 2}, {3, 3, INFINITY}, {4, NAN, 4}, {5, 5, 3}}, out[3];
+	float *scratch = x_malloc(aggregate_scratch(5) * sizeof(*scratch));
+
+	aggregate_mad(out, NULL, c[0], 5, 3, scratch);
+	CU_ASSERT(out[0] == 3 && isnan(out[1]) && out[2] == 2.5f);
+	free(scratch);
 }
 
 static void test_aggregate_mean_and_error(void)
@@ -488,6 +502,7 @@ int register_planes_tests(void)
 		{"ranking against qsort", test_order_rank},
 		{"MAD aggregation", test_aggregate_mad},
 		{"aggregation by hand", test_aggregate_by_hand},
+		{"aggregation of infinities and NaN", test_aggregate_specials},
 		{"mean and Monte-Carlo error", test_aggregate_mean_and_error},
 		{"warp against its formula", test_warp_formula},
 		{"warp and its adjoint", test_warp_adjoint},

@@ -1,0 +1,103 @@
+/* A digest of what each vectorised kernel makes of the same random input, one a line: run.sh compares those
+ * of builds for different instruction sets. */
+#include "attribution/postprocess.h"
+#include "base/err.h"
+#include "base/rng.h"
+#include "kernels/elementwise.h"
+#include "kernels/filter.h"
+#include "kernels/gelu.h"
+#include "kernels/layernorm.h"
+#include "kernels/order.h"
+#include "kernels/softmax.h"
+#include "kernels/warp.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { ROWS = 7, WIDTH = 197, SAMPLES = 11, SIDE = 41, MOST = 1 << 16 };
+
+static float in[MOST], other[MOST], out[MOST], more[MOST];
+
+static void digest(const char *name, const void *data, size_t bytes)
+{
+	const unsigned char *p = data;
+	uint64_t h = 1469598103934665603u;
+
+	for (size_t i = 0; i < bytes; i++)
+		h = (h ^ p[i]) * 1099511628211u;
+	printf("%s %016llx\n", name, (unsigned long long)h);
+}
+
+static void rows(void)
+{
+	size_t n = (size_t)ROWS * WIDTH, size = n * sizeof(float);
+
+	memcpy(out, in, size);
+	softmax_forward(out, ROWS, WIDTH);
+	digest("softmax", out, size);
+	softmax_backward(more, in, out, ROWS, WIDTH);
+	digest("softmax_backward", more, size);
+	layernorm_forward(out, more, more + n, in, other, other + WIDTH, ROWS, WIDTH, 1e-6f);
+	digest("layernorm", out, size);
+	digest("layernorm rstd, xhat", more, 2 * size);
+	memcpy(out, other, size);
+	layernorm_backward(out, in, more + n, more, other, ROWS, WIDTH);
+	digest("layernorm_backward", out, size);
+	layernorm_backward_frozen(out, in, more, other, ROWS, WIDTH);
+	digest("layernorm_backward_frozen", out, size);
+	rows_add(out, in, ROWS, WIDTH);
+	rows_add_scaled(out, in, other, ROWS, WIDTH);
+	multiply(out, other, n);
+	mix(out, in, 0.3, 0.7, n);
+	digest("elementwise", out, size);
+	printf("all_finite %d", all_finite(out, n));
+	out[n - 1] = NAN;
+	printf(" %d\n", all_finite(out, n));
+}
+
+static void planes(void)
+{
+	struct warp w = {1, 13, 3, -4, 1.05, 0.97};
+	int plane = SIDE * SIDE, entries = 500;
+	size_t size = 3 * (size_t)plane * sizeof(float);
+	float taps[11];
+	double error;
+
+	warp_forward(out, in, &w, 3, SIDE, SIDE);
+	digest("warp_forward", out, size);
+	warp_adjoint(out, in, &w, 3, SIDE, SIDE);
+	digest("warp_adjoint", out, size);
+	filter_gaussian(taps, 11, 7);
+	filter_separable(out, in, more, taps, 11, SIDE, SIDE);
+	digest("filter_separable", out, size / 3);
+	postprocess_map(out, in, more, SIDE, SIDE);
+	digest("postprocess_map", out, size / 3);
+	aggregate_mad(out, (uint8_t *)other, in, SAMPLES, (size_t)entries, more);
+	digest("aggregate_mad", out, (size_t)entries * sizeof(float));
+	digest("aggregate_mad keep", other, (size_t)(SAMPLES * entries));
+	error = aggregate_error(out, in, SAMPLES, (size_t)entries);
+	digest("aggregate_error", &error, sizeof(error));
+	aggregate_mean(out, in, SAMPLES, (size_t)entries);
+	digest("aggregate_mean", out, (size_t)entries * sizeof(float));
+}
+
+int main(void)
+{
+	rng_normal(in, MOST, (struct rng_key){.seed = 1});
+	rng_normal(other, MOST, (struct rng_key){.seed = 2});
+	digest("rng_normal", in, sizeof(in));
+	for (int i = 0; i < MOST; i++) /* to the ends of the range */
+		more[i] = in[i] * (i % 3 ? 1 : 5);
+	gelu_forward(out, more, MOST);
+	digest("gelu", out, sizeof(out));
+	gelu_forward_frozen(out, more, more, MOST);
+	digest("gelu_frozen", out, sizeof(out));
+	digest("gelu gate", more, sizeof(more));
+	gelu_forward_gradient(out, more, in, MOST);
+	digest("gelu_gradient", out, sizeof(out));
+	digest("gelu slope", more, sizeof(more));
+	rows();
+	planes();
+	return 0;
+}
