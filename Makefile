@@ -85,8 +85,22 @@ $(BUILD)/tests/bench: $(BUILD)/obj/tests/bench/pipeline.o $(BUILD)/libdave.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
 
-programs: $(TOOLS) $(BUILD)/tests/unit $(BUILD)/tests/pixels $(BUILD)/tests/board $(BUILD)/tests/bench \
-	$(BUILD)/tests/shim.so
+# The programs of the benchmark; two of them time every matrix product.
+BENCHES := $(BUILD)/tests/bench $(BUILD)/tests/kernels $(BUILD)/tests/passes $(BUILD)/tests/dave-eval-timed
+TIMED   := -Wl,--wrap=cblas_sgemm
+$(BUILD)/tests/passes: $(BUILD)/obj/tests/bench/passes.o $(BUILD)/obj/tests/bench/blas.o $(BUILD)/libdave.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(TIMED) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/dave-eval-timed: $(BUILD)/obj/tools/dave_eval.o $(BUILD)/obj/tests/bench/blas.o $(BUILD)/libdave.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(TIMED) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/kernels: $(BUILD)/obj/tests/bench/kernels.o $(BUILD)/libdave.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
+
+programs: $(TOOLS) $(BUILD)/tests/unit $(BUILD)/tests/pixels $(BUILD)/tests/board $(BENCHES) $(BUILD)/tests/shim.so
 
 demo:
 	@.ci/setup demo
@@ -109,7 +123,7 @@ include tests/fuzz/fuzz.mk
 # Takes some ten minutes; wants the machine for itself.
 bench:
 	@.ci/setup demo
-	@$(MAKE) --no-print-directory -j$$(nproc) all $(BUILD)/tests/bench
+	@$(MAKE) --no-print-directory -j$$(nproc) all $(BENCHES)
 	@PYTHON=$(PYTHON) tests/bench/run.sh $(BUILD)
 
 layers: $(OBJECTS)
