@@ -7,6 +7,9 @@
  * Points lie at 0, s, 2s, ... pixels with s = floor(floor(fraction * pixels) / steps), and at the end: where
  * s does not divide it, the last stride is shorter (dave: 1 + 128 strides of 352 + a tail of 102 = 130
  * points). auc is the trapezoid over the true fraction of pixels changed, from 0 to `fraction`.
+ *
+ * The clean image is not scored again. Of the other points, all are scored, or with `points: adaptive` as
+ * many as the integral needs (metrics/adaptive.h); the curve is straight between those.
  */
 #ifndef METRICS_CURVE_H
 #define METRICS_CURVE_H
@@ -18,6 +21,8 @@ enum { CURVE_CONSTANT, CURVE_BLUR };
 enum { CURVE_GAUSSIAN, CURVE_RISE };
 enum { CURVE_MAP, CURVE_RAW };
 enum { CURVE_PROBABILITY, CURVE_LOGIT };
+enum { CURVE_UNIFORM, CURVE_ADAPTIVE };
+enum { CURVE_AUC, CURVE_AUC_PUBLISHED, CURVE_AUC_ERROR, CURVE_POINTS_SCORED, CURVE_FIGURES };
 
 struct curve_params {
 	int order; /* CURVE_MOST first or CURVE_LEAST first */
@@ -31,6 +36,8 @@ struct curve_params {
 	int score; /* CURVE_PROBABILITY or CURVE_LOGIT */
 	int correct_only;
 	double min_probability;
+	int points; /* CURVE_UNIFORM or CURVE_ADAPTIVE */
+	double tolerance;
 };
 
 /* The members of struct metric_ops that both metrics share; see there. params: a struct curve_params. */
@@ -38,14 +45,16 @@ int curve_check(const void *params, struct err *err);
 int curve_points(const void *params, int height, int width);
 void curve_fractions(const void *params, double *fraction, int height, int width);
 void *curve_carve(struct arena *a, const void *params, int channels, int height, int width, int batch);
-double curve_forwards(const void *params, int height, int width);
+int curve_adaptive(const void *params);
 
-/* The curve of `in`; figures: auc, auc_published. `insert`: insertion instead of deletion. */
+/* The same, with `insert`: insertion instead of deletion. Of forwards: the substrate counts in full, though
+ * methods share its score. */
+double curve_forwards(const struct curve_params *p, int insert, int height, int width);
 int curve_run(void *scratch, const struct curve_params *p, const struct metric_input *in, int insert,
-	double *curve, double *figures, struct err *err);
+	const struct metric_output *out, struct err *err);
 
-/* The figures of a curve already scored: figures[0] auc, figures[1] the AUC as DAVE's published code states
- * it, in percent, the tail counted as a whole stride. */
+/* Of a whole curve: figures[CURVE_AUC], and figures[CURVE_AUC_PUBLISHED], the AUC as DAVE's published code
+ * states it, in percent, the tail counted as a whole stride. */
 void curve_areas(const struct curve_params *p, const double *curve, int height, int width, double *figures);
 
 extern const struct metric_figure curve_figures[];
@@ -71,17 +80,26 @@ extern const struct metric_figure curve_figures[];
 			"softmax probability or logit of the target"},                                       \
 		{"correct_only", OPT_BOOL, CURVE_AT(correct_only), "false", 0, 0, NULL,                      \
 			"leave out images whose target is not the prediction"},                              \
+		{"min_probability", OPT_DOUBLE, CURVE_AT(min_probability), "0", 0, 1, NULL,                  \
+			"leave out images whose target has a smaller probability"},                          \
+		{"points", OPT_CHOICE, CURVE_AT(points), "uniform", 0, 0, "uniform|adaptive",                \
+			"score every point, or as many as auc needs (analysis/README.md)"},                  \
 	{                                                                                                    \
-		"min_probability", OPT_DOUBLE, CURVE_AT(min_probability), "0", 0, 1, NULL,                   \
-			"leave out images whose target has a smaller probability"                            \
+		"tolerance", OPT_DOUBLE, CURVE_AT(tolerance), "0.002", 0, 1000, NULL,                        \
+			"adaptive: no more points are scored once the standard error of auc is below this; " \
+			"0: all are"                                                                         \
 	}
 
 /* The registry's entry of a metric with the tables `options` and `presets` of its file. */
 #define CURVE_METRIC(kind, text, insert)                                                                     \
-	static int run(void *scratch, const void *params, const struct metric_input *in, double *curve,      \
-		double *figures, struct err *err)                                                            \
+	static int run(void *scratch, const void *params, const struct metric_input *in,                     \
+		const struct metric_output *out, struct err *err)                                            \
 	{                                                                                                    \
-		return curve_run(scratch, params, in, insert, curve, figures, err);                          \
+		return curve_run(scratch, params, in, insert, out, err);                                     \
+	}                                                                                                    \
+	static double forwards(const void *params, int height, int width)                                    \
+	{                                                                                                    \
+		return curve_forwards(params, insert, height, width);                                        \
 	}                                                                                                    \
 	extern const struct metric_ops metric_##kind;                                                        \
 	const struct metric_ops metric_##kind = {                                                            \
@@ -94,9 +112,10 @@ extern const struct metric_figure curve_figures[];
 		.check = curve_check,                                                                        \
 		.points = curve_points,                                                                      \
 		.fractions = curve_fractions,                                                                \
+		.adaptive = curve_adaptive,                                                                  \
 		.carve = curve_carve,                                                                        \
 		.run = run,                                                                                  \
-		.forwards = curve_forwards,                                                                  \
+		.forwards = forwards,                                                                        \
 	}
 
 #endif

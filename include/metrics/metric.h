@@ -21,19 +21,40 @@ struct scorer {
 	void *ctx;
 };
 
+/* What the substrates of one image score, which is the same for every map: each is scored once, by itself, so
+ * that the score does not depend on who asked first. Owned by who runs the metrics, and emptied for every
+ * image and target (count = 0). */
+enum { SUBSTRATES = 32 };
+struct substrate_memo {
+	int count;
+	struct substrate_score {
+		double key[4]; /* what makes the substrate, in numbers */
+		double probability, logit;
+	} entry[SUBSTRATES];
+};
+
 /* What is judged. */
 struct metric_input {
 	int channels, height, width;
-	const float *x;     /* (3, H, W), normalised */
-	const float *raw;   /* (H, W): signed channel sum of the attribution */
-	const float *map;   /* (H, W): post-processed or normalised */
-	double probability; /* of the target for the clean image */
-	int correct;        /* is the target the model's prediction? */
+	const float *x;            /* (3, H, W), normalised */
+	const float *raw;          /* (H, W): signed channel sum of the attribution */
+	const float *map;          /* (H, W): post-processed or normalised */
+	double probability, logit; /* of the target for the clean image */
+	int correct;               /* is the target the model's prediction? */
 	const struct scorer *scorer;
+	struct substrate_memo *substrates; /* or NULL */
+};
+
+/* What a metric says of it; NaN where the image does not qualify for the metric. */
+struct metric_output {
+	double *curve;   /* (points) */
+	double *scored;  /* (points): 1 where the curve is the model's, 0 where it is interpolated */
+	double *figures; /* (figures), those that are not stored too */
 };
 
 struct metric_figure {
 	const char *name, *help;
+	int adaptive; /* stored only where the metric is adaptive */
 };
 
 /* A named set of settings, applied before those that the user gives. */
@@ -59,18 +80,26 @@ struct metric_ops {
 	/* The abscissa (points): fraction of the pixels changed. */
 	void (*fractions)(const void *params, double *fraction, int height, int width);
 
+	/* Does the metric choose for every image which points of the curve to score? Then `scored` is stored
+	 * too. NULL: never. */
+	int (*adaptive)(const void *params);
+
 	/* Carves scratch memory (run twice: see arena.h); NULL while measuring. */
 	void *(*carve)(struct arena *a, const void *params, int channels, int height, int width, int batch);
 
-	/* curve (points) and figures; NaN where the image does not qualify for the metric. */
-	int (*run)(void *scratch, const void *params, const struct metric_input *in, double *curve,
-		double *figures, struct err *err);
+	int (*run)(void *scratch, const void *params, const struct metric_input *in,
+		const struct metric_output *out, struct err *err);
 
-	/* Forward passes for one image, for estimates. */
+	/* Forward passes for one image, for estimates; on average, where the metric is adaptive. */
 	double (*forwards)(const void *params, int height, int width);
 };
 
 int metric_figure_count(const struct metric_ops *ops);
+
+int metric_adaptive(const struct metric_ops *ops, const void *params);
+
+/* Is that figure stored, with those parameters? */
+int metric_figure_stored(const struct metric_ops *ops, const void *params, int figure);
 
 /* All metrics, by rows; the last is NULL. */
 extern const struct metric_ops *const metric_registry[];

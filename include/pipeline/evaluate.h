@@ -6,6 +6,7 @@
 #define PIPELINE_EVALUATE_H
 
 #include "base/arena.h"
+#include "metrics/metric.h"
 #include "model/vit.h"
 #include "pipeline/config.h"
 #include "pipeline/dataset.h"
@@ -25,8 +26,12 @@ struct evaluator {
 	float *x;              /* (3, H, W) */
 	float *raw, *map;      /* (H, W) */
 	float *logits;         /* (batch, classes) */
-	double *curve, *figures;
-	int target;
+	struct metric_output out;
+	double *figures; /* of a method or a metric */
+	/* of the image at hand */
+	int target, correct;
+	double probability, logit; /* of the target */
+	struct substrate_memo substrates;
 };
 
 enum evaluate_result { EVALUATE_DONE, EVALUATE_FAILED, EVALUATE_STOPPED };

@@ -40,7 +40,8 @@ struct axis {
 
 /* Fields of one metric under one method: indices into schema.fields. */
 struct metric_fields {
-	int curve; /* -1: none */
+	int curve;  /* -1: none */
+	int scored; /* -1: every point is */
 	int figures;
 };
 

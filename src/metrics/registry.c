@@ -26,3 +26,13 @@ int metric_figure_count(const struct metric_ops *ops)
 		n++;
 	return n;
 }
+
+int metric_adaptive(const struct metric_ops *ops, const void *params)
+{
+	return ops->adaptive && ops->adaptive(params);
+}
+
+int metric_figure_stored(const struct metric_ops *ops, const void *params, int figure)
+{
+	return !ops->figures[figure].adaptive || metric_adaptive(ops, params);
+}

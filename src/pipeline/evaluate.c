@@ -53,8 +53,9 @@ static void carve(struct evaluator *e, const struct config *c, const struct vit_
 	e->raw = arena_floats(a, plane);
 	e->map = arena_floats(a, plane);
 	e->logits = arena_floats(a, (size_t)batch * (size_t)vit->classes);
-	e->curve = arena_take(a, most_points(c, vit), sizeof(double));
-	e->figures = arena_take(a, MAX_FIGURES, sizeof(double));
+	e->out.curve = arena_take(a, most_points(c, vit), sizeof(double));
+	e->out.scored = arena_take(a, most_points(c, vit), sizeof(double));
+	e->out.figures = e->figures = arena_take(a, MAX_FIGURES, sizeof(double));
 	e->shared_from = a->used;
 	arena_floats(a, postprocess_scratch(vit->image_h, vit->image_w));
 	most = a->used;
@@ -162,8 +163,7 @@ static int load(struct evaluator *e, int i, struct err *err)
 }
 
 /* Runs the model on the clean image and settles the target. */
-static int predict(
-	struct evaluator *e, int i, unsigned char *row, double *probability, int *correct, struct err *err)
+static int predict(struct evaluator *e, int i, unsigned char *row, struct err *err)
 {
 	const struct schema *s = e->schema;
 	int classes = e->vit->config.classes, best = 0;
@@ -180,13 +180,15 @@ static int predict(
 							: best;
 	if (e->target < 0 || e->target >= classes)
 		return err_set(err, "target class %d: the model has classes 0 to %d", e->target, classes - 1);
-	*probability = vit_probability(e->logits, classes, e->target);
-	*correct = e->data->label[i] == best; /* whatever class is explained */
+	e->probability = vit_probability(e->logits, classes, e->target);
+	e->logit = (double)e->logits[e->target];
+	e->correct = e->data->label[i] == best; /* whatever class is explained */
+	e->substrates.count = 0;
 	schema_put_number(s, row, s->target, e->target);
 	schema_put_number(s, row, s->prediction, best);
-	schema_put_number(s, row, s->probability, *probability);
+	schema_put_number(s, row, s->probability, e->probability);
 	schema_put_number(s, row, s->confidence, vit_probability(e->logits, classes, best));
-	schema_put_number(s, row, s->logit, (double)e->logits[e->target]);
+	schema_put_number(s, row, s->logit, e->logit);
 	return 0;
 }
 
@@ -223,8 +225,7 @@ static int run_method(struct evaluator *e, int m, int i, unsigned char *row, str
 	return 0;
 }
 
-static int run_metric(struct evaluator *e, int m, int k, double probability, int correct, unsigned char *row,
-	struct err *err)
+static int run_metric(struct evaluator *e, int m, int k, unsigned char *row, struct err *err)
 {
 	const struct config_metric *metric = &e->config->metrics[k];
 	const struct metric_fields *fields = &e->schema->methods[m].metrics[k];
@@ -236,37 +237,44 @@ static int run_metric(struct evaluator *e, int m, int k, double probability, int
 		.x = e->x,
 		.raw = e->raw,
 		.map = e->map,
-		.probability = probability,
-		.correct = correct,
-		.scorer = &scorer};
+		.probability = e->probability,
+		.logit = e->logit,
+		.correct = e->correct,
+		.scorer = &scorer,
+		.substrates = &e->substrates};
 
 	e->arena.used = e->shared_from;
 	void *scratch =
 		metric->ops->carve(&e->arena, metric->params, c->channels, c->image_h, c->image_w, e->batch);
-	if (metric->ops->run(scratch, metric->params, &in, e->curve, e->figures, err))
+	if (metric->ops->run(scratch, metric->params, &in, &e->out, err))
 		return err_prefix(err, "%s/%s", e->config->methods[m].name, metric->name);
 	if (fields->curve >= 0)
-		schema_put(e->schema, row, fields->curve, e->curve, e->schema->fields[fields->curve].dims[0]);
-	for (int f = 0; f < metric_figure_count(metric->ops); f++)
-		schema_put_number(e->schema, row, fields->figures + f, e->figures[f]);
+		schema_put(e->schema, row, fields->curve, e->out.curve,
+			e->schema->fields[fields->curve].dims[0]);
+	if (fields->scored >= 0)
+		schema_put(e->schema, row, fields->scored, e->out.scored,
+			e->schema->fields[fields->scored].dims[0]);
+	for (int f = 0, at = fields->figures; f < metric_figure_count(metric->ops); f++)
+		if (metric_figure_stored(metric->ops, metric->params, f))
+			schema_put_number(e->schema, row, at++, e->figures[f]);
 	return 0;
 }
 
 enum evaluate_result evaluate(
 	struct evaluator *e, int i, unsigned char *row, double seconds[STAGES], struct err *err)
 {
-	double probability = 0, since = clock_seconds();
-	int correct = 0, rc;
+	double since = clock_seconds();
+	int rc;
 
 	schema_clear_row(e->schema, row);
 	rc = load(e, i, err);
 	stage_charge(seconds, STAGE_DECODE, &since);
-	rc = rc || predict(e, i, row, &probability, &correct, err);
+	rc = rc || predict(e, i, row, err);
 	for (int m = 0; m < e->config->methods_count && !rc; m++) {
 		rc = run_method(e, m, i, row, err);
 		stage_charge(seconds, STAGE_ATTRIBUTION, &since);
 		for (int k = 0; k < e->config->metrics_count && !rc; k++)
-			rc = run_metric(e, m, k, probability, correct, row, err);
+			rc = run_metric(e, m, k, row, err);
 		stage_charge(seconds, STAGE_METRICS, &since);
 	}
 	if (!rc)

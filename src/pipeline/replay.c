@@ -305,24 +305,25 @@ static int replay_curve(struct replay *p, const char *name, const struct curve_p
 		.x = x,
 		.raw = map,
 		.map = map,
-		.probability = 1,
 		.correct = 1,
 		.scorer = &scorer};
 	size_t points = (size_t)curve_points(params, c->image_h, c->image_w);
-	double *curve = x_malloc(points * sizeof(*curve)), figures[2];
+	double *values = x_malloc(2 * points * sizeof(*values)), figures[CURVE_FIGURES];
+	struct metric_output out = {values, values + points, figures};
 	float *narrow = x_malloc(points * sizeof(*narrow));
 	struct arena arena = {0};
 
 	curve_carve(&arena, params, c->channels, c->image_h, c->image_w, BATCH);
 	arena_allocate(&arena);
 	void *scratch = curve_carve(&arena, params, c->channels, c->image_h, c->image_w, BATCH);
-	int rc = curve_run(scratch, params, &in, 0, curve, figures, err);
+	int rc = score(&ctx, &in.probability, &in.logit, x, 1, err) ||
+		 curve_run(scratch, params, &in, 0, &out, err);
 	for (size_t i = 0; i < points && !rc; i++)
-		narrow[i] = (float)curve[i];
+		narrow[i] = (float)out.curve[i];
 	rc = rc || h5_write(p->out, name, narrow, 1, &points, err);
 	arena_release(&arena);
 	free(ctx.logits);
-	free(curve);
+	free(values);
 	free(narrow);
 	return rc;
 }
@@ -336,9 +337,9 @@ static int replay_curves(struct replay *p, const char *group, const float *x, in
 		struct curve_params params;
 	} kinds[] = {
 		{"curve_dave", {CURVE_LEAST, 0.9, 128, CURVE_BLUR, CURVE_GAUSSIAN, 31, 7, CURVE_MAP,
-				       CURVE_PROBABILITY, 0, 0}},
+				       CURVE_PROBABILITY, 0, 0, CURVE_UNIFORM, 0}},
 		{"curve_most_constant", {CURVE_MOST, 0.5, 32, CURVE_CONSTANT, CURVE_GAUSSIAN, 31, 7,
-						CURVE_MAP, CURVE_PROBABILITY, 0, 0}},
+						CURVE_MAP, CURVE_PROBABILITY, 0, 0, CURVE_UNIFORM, 0}},
 	};
 	char path[256];
 	int rc = 0;

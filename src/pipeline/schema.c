@@ -31,6 +31,8 @@ static const struct {
 		"order; 0 is written as 1"},
 };
 
+static const char scored_help[] = "1 where the curve was scored, 0 where it is interpolated";
+
 static int add_field(struct schema *s, char *path, const char *help, enum field_type type, size_t text_size)
 {
 	if (s->count % 32 == 0)
@@ -91,7 +93,7 @@ static void add_metric(struct schema *s, struct metric_fields *mf, const char *m
 {
 	int points = m->ops->points ? m->ops->points(m->params, vit->image_h, vit->image_w) : 0;
 
-	mf->curve = -1;
+	mf->curve = mf->scored = -1;
 	if (points) {
 		char *axis = x_asprintf("/methods/%s/%s/fraction", method, m->name);
 		double *value = add_axis(s, axis, "fraction of the pixels changed", (size_t)points);
@@ -100,12 +102,19 @@ static void add_metric(struct schema *s, struct metric_fields *mf, const char *m
 		mf->curve = add_field(
 			s, x_asprintf("/methods/%s/%s/curve", method, m->name), m->ops->help, FIELD_F32, 0);
 		add_dim(s, mf->curve, (size_t)points, axis);
+		if (metric_adaptive(m->ops, m->params)) {
+			mf->scored = add_field(s, x_asprintf("/methods/%s/%s/scored", method, m->name),
+				scored_help, FIELD_U8, 0);
+			add_dim(s, mf->scored, (size_t)points, axis);
+		}
 		free(axis);
 	}
 	mf->figures = s->count;
 	for (int i = 0; i < metric_figure_count(m->ops); i++)
-		add_figure(s, x_asprintf("/methods/%s/%s/%s", method, m->name, m->ops->figures[i].name),
-			m->ops->figures[i].help);
+		if (metric_figure_stored(m->ops, m->params, i))
+			add_figure(s,
+				x_asprintf("/methods/%s/%s/%s", method, m->name, m->ops->figures[i].name),
+				m->ops->figures[i].help);
 }
 
 static void add_method(struct schema *s, struct method_fields *mf, const struct config *c,
@@ -306,6 +315,7 @@ void schema_reference(FILE *out)
 {
 	static const char *const names[] = {
 		"uint8", "uint32", "int32", "float16", "float32", "float64", "text"};
+	static const char only_adaptive[] = " (only with `points: adaptive`)";
 
 	fputs("| data set | type | axes | meaning |\n| --- | --- | --- | --- |\n", out);
 	for (size_t i = 0; i < sizeof(image_fields) / sizeof(image_fields[0]); i++)
@@ -332,9 +342,13 @@ void schema_reference(FILE *out)
 				"| `/methods/<method>/%s/fraction` | float64 | fraction | fraction of the "
 				"pixels changed: the scale of that axis |\n",
 				ops->name, ops->help, ops->name);
+		if (ops->points && ops->adaptive)
+			fprintf(out, "| `/methods/<method>/%s/scored` | uint8 | image, fraction | %s%s |\n",
+				ops->name, scored_help, only_adaptive);
 		for (int i = 0; i < metric_figure_count(ops); i++)
-			fprintf(out, "| `/methods/<method>/%s/%s` | float64 | image | %s |\n", ops->name,
-				ops->figures[i].name, ops->figures[i].help);
+			fprintf(out, "| `/methods/<method>/%s/%s` | float64 | image | %s%s |\n", ops->name,
+				ops->figures[i].name, ops->figures[i].help,
+				ops->figures[i].adaptive ? only_adaptive : "");
 	}
 	fputs("| `/images/checksum_fields` | text | | data sets that the checksum of a row is taken over, in "
 	      "order |\n"

@@ -25,7 +25,8 @@ struct bench {
 	int batch, samples, points;
 	float *x, *raw, *logits, *square;
 	void *dave, *deletion; /* parameters */
-	double figures[16], *curve;
+	double figures[16], *curve, *scored_points;
+	struct substrate_memo substrates;
 	int scored;
 };
 
@@ -96,12 +97,14 @@ static void delete_pixels(struct bench *b)
 		.map = b->raw,
 		.probability = 1,
 		.correct = 1,
-		.scorer = &scorer};
+		.scorer = &scorer,
+		.substrates = &b->substrates};
+	struct metric_output out = {b->curve, b->scored_points, b->figures};
 	struct err err;
 
 	b->arena.used = 0;
 	void *scratch = ops->carve(&b->arena, b->deletion, c->channels, c->image_h, c->image_w, b->batch);
-	if (ops->run(scratch, b->deletion, &in, b->curve, b->figures, &err))
+	if (ops->run(scratch, b->deletion, &in, &out, &err))
 		BUG("%s", err.msg);
 }
 
@@ -132,6 +135,7 @@ static void prepare(struct bench *b, char **argv)
 	b->raw = x_calloc(plane, sizeof(float));
 	b->logits = x_calloc((size_t)(b->batch * c->classes), sizeof(float));
 	b->curve = x_calloc(plane, sizeof(double));
+	b->scored_points = x_calloc(plane, sizeof(double));
 	b->square = x_calloc((size_t)3 * SQUARE * SQUARE, sizeof(float));
 	rng_normal(b->x, plane * 3, (struct rng_key){.seed = 1});
 	rng_normal(b->square, (size_t)2 * SQUARE * SQUARE, (struct rng_key){.seed = 2});
@@ -157,7 +161,8 @@ int main(int argc, char **argv)
 	int rounds = atoi(argv[5]);
 	gemm_set_threads(1);
 	prepare(&b, argv);
-	attribute(&b); /* touches all memory */
+	attribute(&b);     /* touches all memory */
+	delete_pixels(&b); /* and scores the substrate, alone */
 	for (int r = 0; r < rounds; r++)
 		for (int kind = 0; kind < KINDS; kind++) {
 			rate[2 * r + kind] = square_rate(&b);

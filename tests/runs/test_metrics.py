@@ -109,7 +109,9 @@ def settings():
                        'score': 'logit', 'rank': 'raw'}},
         {'deletion': {'name': 'deletion_blur', 'substrate': 'blur', 'kernel_size': 31, 'sigma': 7, 'steps': 5,
                       'fraction': .5}},
-        {'deletion': {'name': 'every_pixel', 'steps': 5000, 'fraction': .02}}]
+        {'deletion': {'name': 'every_pixel', 'steps': 5000, 'fraction': .02}},
+        {'insertion': {'name': 'adaptive', 'substrate': 'constant', 'steps': 100, 'fraction': .83, 'points': 'adaptive',
+                       'tolerance': .003}}]
     methods = [{'dave': {'samples': 6}}, 'random', 'gradient', 'input_x_gradient', 'effective',
                {'effective_equivariant': {'name': 'still', 'samples': 1, 'rotation': 0, 'translation': 0, 'scaling': 0,
                                           'flip': False}}]
@@ -123,12 +125,47 @@ CURVES = {  # name: (insert, most, steps, fraction, rank, substrate, logit)
     'insertion_least': (True, False, 7, 1, 'raw', 'zero', True),
     'deletion_blur': (False, True, 5, .5, 'map', 'blur31', False),
     'every_pixel': (False, True, 5000, .02, 'map', 'zero', False),
+    'adaptive': (True, True, 100, .83, 'map', 'zero', False),
 }
 
 
 def substrates(x):
     return {'zero': np.zeros_like(x), 'rise': blur(x, rise()), 'blur9': blur(x, gaussian(9, 7)),
             'blur31': blur(x, gaussian(31, 7))}
+
+
+FIRST, ROUND, TOLERANCE = 16, 8, .003
+
+
+def chosen(t, name, g, i, full, at):
+    """The curve straight between the points that the rule takes; analysis/README.md has the rule."""
+    def unit(a, b):
+        return ((at[b] - at[a])**3 - (np.diff(at[a:b + 1])**3).sum()) / 12 if b - a > 1 else 0
+
+    def rates(p):
+        d, length = np.diff(full[p]), np.diff(at[p])
+        q = np.concatenate([[0], d * d / length, [0]])
+        weight = 1 + .5 * (np.arange(len(d)) > 0) + .5 * (np.arange(len(d)) < len(d) - 1)
+        return (q[1:-1] + .5 * (q[:-2] + q[2:])) / weight + .25 * (np.abs(d).sum() / at[-1])**2 * length
+
+    u = np.arange(FIRST) / (FIRST - 1)
+    points = sorted(set(np.floor((len(at) - 1) * u * u * (3 - 2 * u) + .5).astype(int)))
+    while True:
+        pieces = [(r, a, b) for r, a, b in zip(rates(np.array(points)), points, points[1:])]
+        error = math.sqrt(sum(r * unit(a, b) for r, a, b in pieces))
+        if error < TOLERANCE or len(points) == len(at):
+            break
+        for _ in range(ROUND):
+            k = max(range(len(pieces)), key=lambda j: (pieces[j][0] * unit(*pieces[j][1:]), -pieces[j][1]))
+            r, a, b = pieces[k]
+            if b - a < 2 or math.sqrt(sum(r * unit(a, b) for r, a, b in pieces)) < TOLERANCE:
+                break
+            pieces[k:k + 1] = [(r, a, (a + b) // 2), (r, (a + b) // 2, b)]
+        points = [0] + [b for _, a, b in pieces]
+    t.equal(f'{name}: scored', np.flatnonzero(g['scored'][i]).tolist(), [int(p) for p in points])
+    t.close(f'{name}: auc_error', g['auc_error'][i], 2.25 * error, 1e-4)
+    t.ok(f'{name}: fewer than all', FIRST < len(points) < len(at), points)
+    return np.interp(at, at[points], full[points])
 
 
 def check_image(t, w, f, x, i):
@@ -148,6 +185,8 @@ def check_image(t, w, f, x, i):
                 t.ok(f'image {i}: {method}/{name}: left out', np.isnan(g['curve'][i]).all(), g['curve'][i])
                 continue
             t.close(f'image {i}: {method}/{name}: fractions', g['fraction'][:], at, 1e-15)
+            if name == 'adaptive':
+                want = chosen(t, f'image {i}: {method}/{name}', g, i, want, at)
             t.close(f'image {i}: {method}/{name}: curve', g['curve'][i], want, 1e-5)
             t.close(f'image {i}: {method}/{name}: areas', [g['auc'][i], g['auc_published'][i] / 100],
                     np.array(areas(want, at, fraction)) / (1, 100), 1e-5)

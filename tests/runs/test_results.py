@@ -2,11 +2,12 @@
 import hashlib
 import shutil
 import subprocess
+import sys
 
 import h5py
 import numpy as np
 
-from support import CLASSES, SIZE, base_config, changed, contents, main, sha256, text_of
+from support import CLASSES, SIZE, base_config, changed, contents, difference, main, sha256, text_of
 
 METHODS, METRICS = ('dave', 'random', 'gradient'), ('deletion', 'insertion', 'deletion_dave')
 POINTS = {'deletion': 9, 'insertion': 9, 'deletion_dave': 12}
@@ -55,8 +56,8 @@ def scales_attached(t, f):
         own = ['/image']
         if name.endswith(('/map', '/raw')):
             own += ['/y', '/x']
-        if name.endswith('/curve'):
-            own += ['/' + name[:-len('curve')] + 'fraction']
+        if name.endswith(('/curve', '/scored')):
+            own += ['/' + name.rpartition('/')[0] + '/fraction']
         return own
 
     def visit(name, d):
@@ -130,7 +131,8 @@ def curves(t, f):
                  (np.isnan(c).all(1) == ~rows).all() and (np.isnan(g['auc'][:]) == ~rows).all(), rows)
             t.close(f'{m}/{k}: auc is the trapezoid', g['auc'][:][rows], np.trapz(c[rows], x, axis=1), 1e-6)
             end = c[rows, -1] if k == 'insertion' else c[rows, 0]
-            t.close(f'{m}/{k}: the whole image scores the probability', end, p[rows], 1e-6)
+            t.equal(f'{m}/{k}: the whole image scores the probability, which is known', end.tolist(),
+                    p[rows].astype(np.float32).tolist())
             t.ok(f'{m}/{k}: fractions grow from 0', x[0] == 0 and (np.diff(x) > 0).all(), x)
             top = int(.9 * SIZE**2) / SIZE**2 if k == 'deletion_dave' else 1
             t.equal(f'{m}/{k}: last fraction', x[-1], top)
@@ -218,6 +220,49 @@ def variants(t, b):
             np.isnan(f[f'summary/{c}'][i]) for c in ('mean', 'std', 'ci_low', 'ci_high')), r)
 
 
+def adaptive(t, b):
+    """Metrics that choose their points, beside those that score all: 1024 pixels in 128 steps."""
+    c = base_config()
+    metrics = [{k: dict(c['metrics'][i][k], steps=128, name=f'{k}{i}_{points}', points=points)}
+               for i, k in enumerate(('deletion', 'insertion', 'deletion')) for points in ('uniform', 'adaptive')]
+    b.write('adaptive.yaml', changed(c, metrics=metrics))
+    r = b.evaluate('adaptive.yaml', '-o', 'adaptive.h5')
+    if not t.ok('adaptive: exit 0', r.code == 0, r):
+        return
+    r = b.evaluate('adaptive.yaml', '-o', 'adaptive2.h5', ranks=3)
+    d = r if r.code else difference(b.path('adaptive.h5'), b.path('adaptive2.h5'))
+    t.ok('adaptive: the same bytes on three ranks', not d, d)
+    t.equal('adaptive: --verify', b.evaluate('--verify', 'adaptive.h5').code, 0)
+    fewer, within = 0, []
+    with h5py.File(b.path('adaptive.h5'), 'r') as f:
+        scales_attached(t, f)
+        for m in METHODS:
+            for k in 'deletion0', 'insertion1', 'deletion2':
+                u, a = f[f'methods/{m}/{k}_uniform'], f[f'methods/{m}/{k}_adaptive']
+                name, rows = f'{m}/{k}', np.isfinite(u['auc'][:])
+                t.equal(f'{name}: the uniform one has no more than before', sorted(u),
+                        ['auc', 'auc_published', 'curve', 'fraction'])
+                t.equal(f'{name}: the adaptive one has', sorted(set(a) - set(u)), ['auc_error', 'points_scored', 'scored'])
+                scored, x = a['scored'][:], a['fraction'][:]
+                t.ok(f'{name}: scored is 0 or 1, 0 where left out',
+                     scored.dtype == np.uint8 and scored.max() == 1 and not scored[~rows].any(), scored)
+                t.ok(f'{name}: both ends are scored', scored[rows][:, [0, -1]].all(), scored)
+                t.equal(f'{name}: points_scored', a['points_scored'][:][rows].tolist(), scored[rows].sum(1).tolist())
+                t.ok(f'{name}: NaN where left out', all(
+                    np.isnan(a[v][:][~rows]).all() for v in ('curve', 'auc', 'auc_error', 'points_scored')), '')
+                between = [np.interp(x, x[s > 0], v[s > 0]) for s, v in zip(scored[rows], u['curve'][:][rows])]
+                t.close(f'{name}: scored as the uniform one, straight between', a['curve'][:][rows], between, 1e-5)
+                t.close(f'{name}: auc', a['auc'][:][rows], np.trapz(between, x, axis=1), 1e-5)
+                within += (np.abs(a['auc'][:] - u['auc'][:])[rows] <= a['auc_error'][:][rows] + 1e-6).tolist()
+                t.ok(f'{name}: it is below 2.25 tolerances', (a['auc_error'][:][rows] < .0045).all(), a['auc_error'][:])
+                fewer += (scored[rows].sum(1) < .6 * len(x)).sum()
+        t.ok('adaptive: far fewer points', fewer > 50, fewer)
+        t.ok('adaptive: the error estimates hold', len(within) > 80 and np.mean(within) > .9, within)
+    bench = subprocess.run([sys.executable, 'tests/bench/adaptive.py', b.path('adaptive.h5')], capture_output=True,
+                           text=True, timeout=60)
+    t.ok('tests/bench/adaptive.py compares all of them', bench.returncode == 0 and bench.stdout.count('rmse') == 9, bench)
+
+
 def other_readers(t, b):
     for command in ['h5dump', '-H'], ['h5ls', '-r'], ['h5dump', '-d', '/summary/mean']:
         if not shutil.which(command[0]):
@@ -248,6 +293,7 @@ def body(t, b):
         summary(t, f)
         attributes(t, b, f)
     variants(t, b)
+    adaptive(t, b)
     other_readers(t, b)
 
 

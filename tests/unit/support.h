@@ -15,7 +15,9 @@ int register_planes_tests(void);
 int register_vit_tests(void);
 int register_dave_tests(void); /* and the suite of test_postprocess.c */
 int register_postprocess_tests(void);
-int register_curve_tests(void);
+int register_curve_tests(void); /* and the suites of test_adaptive.c and test_curve_points.c */
+int register_adaptive_tests(void);
+int register_curve_points_tests(void);
 int register_image_tests(void);
 int register_base_tests(void);
 int register_formats_tests(void);

@@ -67,7 +67,7 @@ struct job {
 	struct metric_input in;
 	struct fake fake;
 	struct scorer scorer;
-	double curve[2048], figures[2];
+	double curve[2048], scored[2048], figures[CURVE_FIGURES];
 	struct err err;
 };
 
@@ -82,9 +82,10 @@ static void job_init(struct job *j, int channels, int height, int width, const f
 		.x = x,
 		.raw = map,
 		.map = map,
-		.probability = 1,
 		.correct = 1,
 		.scorer = &j->scorer};
+	fake_score(&j->fake, &j->in.probability, &j->in.logit, x, 1, &j->err);
+	j->fake.calls = j->fake.images = 0;
 }
 
 /* Runs the metric as evaluate.c does; scratch memory starts as NaN. */
@@ -95,15 +96,16 @@ static int job_run(struct job *j, const char *metric, const struct curve_params 
 	int rc;
 
 	for (size_t i = 0; i < sizeof(j->curve) / sizeof(j->curve[0]); i++)
-		j->curve[i] = -99;
+		j->curve[i] = j->scored[i] = -99;
 	ops->carve(&a, p, j->in.channels, j->in.height, j->in.width, j->scorer.batch);
 	arena_allocate(&a);
 	memset(a.base, 0xff, a.size);
 	void *scratch = ops->carve(&a, p, j->in.channels, j->in.height, j->in.width, j->scorer.batch);
 	CU_ASSERT_EQUAL(a.used, a.size);
-	rc = ops->run(scratch, p, &j->in, j->curve, j->figures, &j->err);
-	CU_ASSERT_EQUAL(
-		j->curve[ops->points(p, j->in.height, j->in.width)], -99); /* nothing beyond the end */
+	struct metric_output out = {j->curve, j->scored, j->figures};
+	int points = ops->points(p, j->in.height, j->in.width);
+	rc = ops->run(scratch, p, &j->in, &out, &j->err);
+	CU_ASSERT(j->curve[points] == -99 && j->scored[points] == -99); /* nothing beyond the end */
 	arena_release(&a);
 	return rc;
 }
@@ -116,7 +118,8 @@ static void check_points(const char *metric, const char *preset, int points, int
 	double fraction[300];
 
 	CU_ASSERT_EQUAL(curve_points(&p, 224, 224), points);
-	CU_ASSERT_EQUAL(curve_forwards(&p, 224, 224), points);
+	/* deletion knows its first point, insertion of all pixels its last */
+	CU_ASSERT_EQUAL(curve_forwards(&p, strcmp(metric, "deletion") != 0, 224, 224), points - 1);
 	curve_fractions(&p, fraction, 224, 224);
 	for (int i = 0; i < points; i++) {
 		int changed = i == points - 1 ? total : i * stride;
@@ -258,6 +261,7 @@ static void test_insertion_mirrors_deletion(void)
 	double total = 0;
 
 	p.steps = 10;
+	p.min_probability = -INFINITY;
 	for (int k = 0; k < N; k++)
 		total += x[k];
 	job_init(&d, 3, H, W, x, map);
@@ -328,6 +332,7 @@ static void check_blur(int kernel, int size, double sigma, const char *metric)
 	p.kernel_size = size;
 	p.sigma = sigma;
 	p.steps = H * W;
+	p.min_probability = -INFINITY; /* for the sum that stands for one here */
 	kernel == CURVE_RISE ? filter_rise(taps, size, sigma) : filter_gaussian(taps, size, sigma);
 	for (int k = 0; k < N; k++)
 		for (int v = 0; v < H * W; v++) {
@@ -383,7 +388,7 @@ static void check_qualified(const struct curve_params *p, int correct, double pr
 	j.in.correct = correct;
 	j.in.probability = probability;
 	CU_ASSERT_EQUAL(job_run(&j, "deletion", p), 0);
-	CU_ASSERT_EQUAL(j.fake.images, expected ? 5 : 0); /* and no pass is spent */
+	CU_ASSERT_EQUAL(j.fake.images, expected ? 4 : 0); /* and no pass is spent */
 	for (int i = 0; i < 5; i++)
 		CU_ASSERT_EQUAL(!isnan(j.curve[i]), expected);
 	CU_ASSERT((isnan(j.figures[0]) != 0) != expected && (isnan(j.figures[1]) != 0) != expected);
@@ -451,12 +456,13 @@ static void test_batches(void)
 	struct job j, first;
 
 	p.steps = 32; /* 72 pixels: strides of 2, 36 of them */
+	p.min_probability = -INFINITY;
 	for (size_t b = 0; b < 4; b++) {
 		job_init(&j, 3, H, W, x, map);
 		j.scorer.batch = batches[b];
 		CU_ASSERT_EQUAL(job_run(&j, "deletion", &p), 0);
 		CU_ASSERT_EQUAL(curve_points(&p, H, W), 37);
-		CU_ASSERT_EQUAL(j.fake.images, 37);
+		CU_ASSERT_EQUAL(j.fake.images, 36); /* the clean image is known */
 		CU_ASSERT(j.fake.largest <= batches[b]);
 		if (!b)
 			first = j;
@@ -491,7 +497,7 @@ static void test_registry(void)
 		const struct metric_ops *ops = metric_registry[m];
 
 		CU_ASSERT_PTR_EQUAL(metric_find(ops->name), ops);
-		CU_ASSERT_EQUAL(metric_figure_count(ops), 2);
+		CU_ASSERT_EQUAL(metric_figure_count(ops), CURVE_FIGURES);
 		CU_ASSERT_STRING_EQUAL(ops->figures[0].name, "auc");
 		for (const struct metric_preset *s = ops->presets; s->name; s++)
 			params_of(ops->name, s->name);
@@ -521,5 +527,5 @@ int register_curve_tests(void)
 		{NULL, NULL},
 	};
 
-	return add_suite("curve", tests);
+	return add_suite("curve", tests) || register_curve_points_tests() || register_adaptive_tests();
 }

@@ -22,13 +22,13 @@ struct fixture {
 static const struct vit_config vit = {.image_h = H, .image_w = W};
 static const struct dataset images = {.count = 5, .longest = 11};
 
-static void begin(struct fixture *f, const char *store)
+static void begin_with(struct fixture *f, const char *store, const char *of_deletion)
 {
 	char *text = x_asprintf(
 		"run: {output: o}\nmodel: {path: m}\ndata: {path: d}\nmethods: [dave, random]\n"
-		"metrics: [deletion: {steps: 7}, insertion: {name: ins, steps: 24, fraction: 0.5}]\n"
+		"metrics: [deletion: {steps: 7%s}, insertion: {name: ins, steps: 24, fraction: 0.5}]\n"
 		"store: {%s}\n",
-		store);
+		of_deletion, store);
 	struct err err = {""};
 
 	CU_ASSERT_EQUAL_FATAL(config_parse(&f->config, text, strlen(text), "c.yaml", NULL, 0, &err), 0);
@@ -36,6 +36,11 @@ static void begin(struct fixture *f, const char *store)
 	f->row = x_malloc(f->schema.row_bytes);
 	memset(f->row, 0x55, f->schema.row_bytes);
 	free(text);
+}
+
+static void begin(struct fixture *f, const char *store)
+{
+	begin_with(f, store, "");
 }
 
 static void end(struct fixture *f)
@@ -94,6 +99,31 @@ static void test_fields(void)
 	CU_ASSERT_PTR_EQUAL(
 		field(s, "/methods/random/ins/auc_published", FIELD_F64, 8), &s->fields[m[1].figures + 1]);
 	CU_ASSERT_EQUAL(s->count, 10 + 4 + 3 + 2 * 2 * 3);
+	end(&f);
+}
+
+/* What an adaptive metric stores beside its curve; the other one does not. */
+static void test_adaptive_fields(void)
+{
+	struct fixture f;
+	const struct schema *s = &f.schema;
+
+	begin_with(&f, "maps: none", ", points: adaptive");
+	const struct metric_fields *m = s->methods[1].metrics;
+	CU_ASSERT_PTR_EQUAL(
+		field(s, "/methods/random/deletion/scored", FIELD_U8, 9), &s->fields[m[0].scored]);
+	CU_ASSERT_STRING_EQUAL(s->fields[m[0].scored].axes[0], "/methods/random/deletion/fraction");
+	CU_ASSERT_PTR_EQUAL(field(s, "/methods/random/deletion/auc", FIELD_F64, 8), &s->fields[m[0].figures]);
+	CU_ASSERT_PTR_EQUAL(
+		field(s, "/methods/random/deletion/auc_error", FIELD_F64, 8), &s->fields[m[0].figures + 2]);
+	CU_ASSERT_PTR_EQUAL(field(s, "/methods/random/deletion/points_scored", FIELD_F64, 8),
+		&s->fields[m[0].figures + 3]);
+	CU_ASSERT_EQUAL(m[1].scored, -1);
+	CU_ASSERT_PTR_EQUAL(
+		field(s, "/methods/random/ins/auc_published", FIELD_F64, 8), &s->fields[m[1].figures + 1]);
+	CU_ASSERT_EQUAL(s->count, 10 + 2 + 1 + 2 * (6 + 3));
+	CU_ASSERT_EQUAL(s->summary_count, 2 + 1 + 2 * (4 + 2));
+	CU_ASSERT(schema_in_checksum(s, m[0].scored));
 	end(&f);
 }
 
@@ -306,6 +336,7 @@ int register_schema_tests(void)
 {
 	static const struct named_test tests[] = {
 		{"fields", test_fields},
+		{"fields of an adaptive metric", test_adaptive_fields},
 		{"axes", test_axes},
 		{"rows of the summary", test_summary_rows},
 		{"offsets", test_offsets},
