@@ -74,6 +74,9 @@ static int check_classes(const struct job *j, struct err *err)
 
 /* ---- dry run ---- */
 
+/* What MPI, HDF5 and BLAS take for themselves, measured. */
+enum { LIBRARIES_MB = 9 };
+
 static void print_plan(const struct job *j)
 {
 	const struct config *c = j->c;
@@ -101,7 +104,8 @@ static void print_plan(const struct job *j)
 	       "dropped\n",
 		clock_format(maps, ceil(2e-9 * evaluator_pass_macs(c, v) / 80)));
 	printf("# memory   %.0f MB per rank, and %.0f MB of weights shared by the ranks of a node\n",
-		1e-6 * (double)(evaluator_bytes(c, v, &j->schema) + j->vit.weights.widened_bytes),
+		LIBRARIES_MB +
+			1e-6 * (double)(evaluator_bytes(c, v, &j->schema) + j->vit.weights.widened_bytes),
 		1e-6 * (double)j->vit.file.size);
 	printf("# output   %.1f MB in %s%s\n", 1e-6 * schema_file_bytes(&j->schema), c->run.output,
 		access(c->run.output, F_OK) ? "" : " (exists: --resume or --overwrite)");

@@ -1,8 +1,12 @@
 /*
  * The kernels alone: matrix products of the passes of ViT-Ti/S/B/L at 1, 2, 4, 8 images, and the elementwise
- * ones. kernels            prints CSV: kernel,shape,value,unit,share Products in GFLOP/s with the share of
- * the rate of large square products, measured between them; the others in ns per element (share: GB/s of what
- * they read and write). Medians of ROUNDS.
+ * ones.
+ *
+ *   kernels
+ *
+ * prints CSV: kernel,shape,value,unit,share. Products in GFLOP/s with the share of the rate of large square
+ * products, measured between them; the others in ns per element (share: GB/s of what they read and write).
+ * Medians of ROUNDS.
  */
 #include "attribution/postprocess.h"
 #include "base/arena.h"
@@ -58,18 +62,26 @@ static double product_rate(enum kind kind, int M, int N, int K)
 	return 2e-9 * M * N * K * calls / (clock_seconds() - began);
 }
 
+static double square; /* GFLOP/s of large square products, measured now and then */
+
+static void measure_square(void)
+{
+	double rate[ROUNDS];
+
+	for (int r = 0; r < ROUNDS; r++)
+		rate[r] = product_rate(NT, SQUARE, SQUARE, SQUARE);
+	square = median(rate);
+}
+
 static void product(const char *name, enum kind kind, int M, int N, int K)
 {
 	static const char *const kinds[] = {"nt", "nn", "tn"};
-	double rate[ROUNDS], square[ROUNDS];
+	double rate[ROUNDS];
 
-	for (int r = 0; r < ROUNDS; r++) {
-		square[r] = product_rate(NT, SQUARE / 2, SQUARE / 2, SQUARE / 2);
+	for (int r = 0; r < ROUNDS; r++)
 		rate[r] = product_rate(kind, M, N, K);
-	}
 	double value = median(rate);
-	printf("%s %s,%dx%dx%d,%.1f,GFLOP/s,%.3f\n", name, kinds[kind], M, N, K, value,
-		value / median(square));
+	printf("%s %s,%dx%dx%d,%.1f,GFLOP/s,%.3f\n", name, kinds[kind], M, N, K, value, value / square);
 	fflush(stdout);
 }
 
@@ -85,6 +97,7 @@ static void products(void)
 		for (int n = 1; n <= 8; n *= 2) {
 			int d = models[m].width, rows = 197 * n;
 
+			measure_square();
 			snprintf(name, sizeof(name), "%s qkv", models[m].name);
 			product(name, NT, rows, 3 * d, d);
 			snprintf(name, sizeof(name), "%s proj", models[m].name);
@@ -182,7 +195,7 @@ static const struct {
 	{"gelu", "788x3072", run_gelu, (double)ROWS *HIDDEN, 8},
 	{"gelu and gate", "788x3072", run_gate, (double)ROWS *HIDDEN, 12},
 	{"layernorm", "788x768", run_norm, (double)ROWS *WIDTH, 8},
-	{"layernorm backward, frozen", "788x768", run_norm_frozen, (double)ROWS *WIDTH, 12},
+	{"layernorm backward frozen", "788x768", run_norm_frozen, (double)ROWS *WIDTH, 12},
 	{"bias rows", "788x3072", run_fill, (double)ROWS *HIDDEN, 4},
 	{"multiply", "788x3072", run_multiply, (double)ROWS *HIDDEN, 12},
 	{"warp", "3x224x224", run_warp, 3.0 * PLANE, 8},
@@ -192,7 +205,7 @@ static const struct {
 	{"Monte-Carlo error (per sample)", "50x3x224x224", run_error, 3.0 * PLANE *SAMPLES, 4},
 	{"post-processing", "224x224", run_post, PLANE, 8},
 	{"pixel order", "224x224", run_order, PLANE, 8},
-	{"blur, 31 taps", "224x224", run_blur, PLANE, 8},
+	{"blur of 31 taps", "224x224", run_blur, PLANE, 8},
 };
 
 static void time_other(size_t k)
