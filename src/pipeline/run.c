@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -322,6 +323,20 @@ static int prepare(struct job *j, struct err *err)
 	return 0;
 }
 
+/* Threads that would share a core: mpirun binds every rank to one unless it is told otherwise. */
+static void warn_of_threads(const struct job *j)
+{
+	cpu_set_t cpus;
+	int threads = j->c->engine.threads;
+
+	if (threads > 1 && !j->comm->rank && !sched_getaffinity(0, sizeof(cpus), &cpus) &&
+		CPU_COUNT(&cpus) < threads)
+		log_warn("engine.threads is %d, but a rank may run on %d core%s: mpirun --map-by slot:PE=%d, "
+			 "or "
+			 "--bind-to none, lets it run on more",
+			threads, CPU_COUNT(&cpus), CPU_COUNT(&cpus) == 1 ? "" : "s", threads);
+}
+
 int run(const struct comm *comm, const struct config *c, const struct run_options *o)
 {
 	struct job j = {.comm = comm, .c = c, .lock = -1, .started = clock_seconds()};
@@ -330,6 +345,7 @@ int run(const struct comm *comm, const struct config *c, const struct run_option
 
 	h5_setup();
 	gemm_set_threads(c->engine.threads);
+	warn_of_threads(&j);
 	if (prepare(&j, &err)) {
 		status = EXIT_USAGE;
 	} else if (o->dry_run) {

@@ -2,6 +2,7 @@
 import os
 import re
 import shutil
+import subprocess
 
 import h5py
 import numpy as np
@@ -208,7 +209,18 @@ def replay(t, b):
     t.ok('dave-replay without input leaves an existing output', os.path.exists(b.path('keep.h5')), '')
 
 
+def check_threads(t, b):
+    """More threads than cores are warned of; one is not."""
+    for threads in 1, 2:
+        run = subprocess.run(['taskset', '-c', str(min(os.sched_getaffinity(0))), os.path.join(b.bin, 'dave-eval'),
+                              b.path('config.yaml'), '--dry-run', '--set', f'engine.threads={threads}'],
+                             capture_output=True, text=True, env=b.env)
+        warned = 'engine.threads is 2, but a rank may run on 1 core' in run.stderr
+        t.ok(f'{threads} threads on one core', run.returncode == 0 and warned == (threads == 2), run.stderr)
+
+
 def body(t, b):
+    check_threads(t, b)
     explain(t, b)
     sheet(t, b)
     replay(t, b)
