@@ -32,10 +32,12 @@ done
 if [ -d "$shared/golden" ]; then
 	compare "$shared/golden/vit_base.h5"
 	compare "$shared/golden/vit_ls.h5"
+	compare "$shared/golden/vit_qknorm.h5"
+	compare "$shared/golden/vit_avg.h5"
 	compare "$shared/golden/deit_tiny_real.h5" --model "$shared/data/deit_tiny"
 else
 	echo "skip: $shared/golden is absent: the published implementation's tensors were not compared"
-	skipped=$((skipped + 3))
+	skipped=$((skipped + 5))
 fi
 echo "$passed passed, $failed failed, $skipped skipped"
 [ $failed = 0 ]

@@ -30,12 +30,12 @@ struct dave_sample {
 /* Scratch of a block of samples. */
 struct dave_scratch {
 	struct dave_sample *samples; /* (batch) */
-	float *mixed;                /* (batch, 3, H, W): x_k, then gradients */
-	float *noise;                /* (batch, 3, H, W) */
+	float *mixed;                /* (batch, channels, H, W): x_k, then gradients */
+	float *noise;                /* (batch, channels, H, W) */
 	float *logits;               /* (batch, classes) */
 	float *cotangent;            /* (batch, classes) */
-	float *contributions;        /* (samples, 3, H, W): c_k */
-	float *aggregated;           /* (3, H, W) */
+	float *contributions;        /* (samples, channels, H, W): c_k */
+	float *aggregated;           /* (channels, H, W) */
 	float *aggregation;          /* scratch of aggregate_mad() */
 };
 
@@ -45,12 +45,12 @@ struct dave_scratch dave_carve(struct arena *a, const struct vit_config *c, int 
 struct dave_sample dave_draw(
 	const struct dave_params *p, int k, uint64_t seed, uint32_t image, const struct vit_config *c);
 
-/* x_k (3, H, W) = (1 - t) warp(x) + sqrt(1 - (1 - t)^2) noise. */
+/* x_k (channels, H, W) = (1 - t) warp(x) + sqrt(1 - (1 - t)^2) noise. */
 void dave_mix(float *xk, const float *x, const float *noise, const struct dave_sample *s,
 	const struct vit_config *c);
 
-/* g (n, 3, H, W), n <= batch: g_k = (1 - t) warp^T( W_eff(x_k)^T e_target ) of samples s[0..n-1] with the
- * noise in scratch->noise. Leaves the logits of the x_k in scratch->logits. */
+/* g (n, channels, H, W), n <= batch: g_k = (1 - t) warp^T( W_eff(x_k)^T e_target ) of samples s[0..n-1] with
+ * the noise in scratch->noise. Leaves the logits of the x_k in scratch->logits. */
 void dave_block(float *g, struct dave_scratch *scratch, const struct method_input *in,
 	const struct dave_sample *s, int n);
 

@@ -19,7 +19,7 @@ struct method_input {
 	const struct vit *vit;
 	struct vit_work *work; /* made for at least the method's mode, and `batch` images */
 	int batch;             /* images per pass; results depend on it (in the last bits) */
-	const float *x;        /* (3, H, W) */
+	const float *x;        /* (channels, H, W) */
 	int target;            /* class */
 	uint64_t seed;
 	uint32_t image; /* id: randomness is keyed by it */
@@ -46,6 +46,9 @@ struct method_ops {
 	int (*run)(void *scratch, const void *params, const struct method_input *in, float *raw,
 		double *figures, struct err *err);
 
+	/* Can it explain this network? NULL: any. Asked once, before anything runs. */
+	int (*check)(const struct vit_config *c, struct err *err);
+
 	/* Passes over one image that a run takes, for estimates: forward and backward ones. */
 	void (*passes)(const void *params, double *forward, double *backward);
 };
@@ -59,7 +62,7 @@ extern const struct method_ops *const method_registry[];
 /* The method of that name, or NULL. */
 const struct method_ops *method_find(const char *name);
 
-/* raw (H, W) = sum over channels of a (3, H, W). -1 with a message if a value is not finite. */
+/* raw (H, W) = sum over channels of a (channels, H, W). -1 with a message if a value is not finite. */
 int method_sum_channels(float *raw, const float *a, const struct vit_config *c, struct err *err);
 
 #endif

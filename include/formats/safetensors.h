@@ -1,6 +1,7 @@
 /*
  * safetensors files, mapped read-only: 8 bytes little-endian header length, a JSON header, then the data.
- * The ranks of a node that map one file share its pages.
+ * Large checkpoints come as several files and an index. The ranks of a node that map one file share its
+ * pages.
  */
 #ifndef FORMATS_SAFETENSORS_H
 #define FORMATS_SAFETENSORS_H
@@ -25,13 +26,20 @@ struct tensor {
 	const void *data; /* in the map; not necessarily aligned */
 };
 
-struct safetensors {
+/* One file, mapped. */
+struct safetensors_map {
 	char *path;
-	const unsigned char *map; /* the whole file */
+	const unsigned char *data;
 	size_t size;
-	int fd;                  /* of the map, to see changes of the file */
+	int fd;                  /* to see changes of the file */
 	struct timespec changed; /* when the file was last written before it was mapped */
-	struct tensor *tensors;  /* sorted by name */
+};
+
+struct safetensors {
+	char *path; /* of the file, or of the index */
+	struct safetensors_map *maps;
+	int maps_count;
+	struct tensor *tensors; /* sorted by name */
 	int count;
 	int owns_data; /* a list made in memory: each tensor's data is malloc'd and freed on release */
 };
@@ -39,6 +47,13 @@ struct safetensors {
 /* Maps the file and checks its header: bounds, sizes against shapes, duplicate names. The map stays
  * until release; tensors point into it. */
 int safetensors_open(struct safetensors *st, const char *path, struct err *err);
+
+/* DIR/model.safetensors, or else the files that DIR/model.safetensors.index.json names, as one: every tensor
+ * must lie in the file that the index says, and no other. */
+int safetensors_open_folder(struct safetensors *st, const char *dir, struct err *err);
+
+/* Bytes of all files. */
+size_t safetensors_bytes(const struct safetensors *st);
 
 /* 0 while nobody has written into the mapped file; a file that was put in its place does not matter, the map
  * stays what it was. A list made in memory never changes. */

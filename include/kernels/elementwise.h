@@ -17,6 +17,12 @@ void rows_add_scaled(float *y, const float *x, const float *gamma, int rows, int
 /* y (rows x width) = gamma * x. */
 void rows_scale(float *y, const float *x, const float *gamma, int rows, int width);
 
+/* y (width) = mean of the rows of x (rows x width). */
+void rows_mean(float *y, const float *x, int rows, int width);
+
+/* y (rows x width) += scale * x in every row, x (width): the adjoint of a mean. */
+void rows_add_shared(float *y, const float *x, float scale, int rows, int width);
+
 /* y (n) *= x. */
 void multiply(float *y, const float *x, size_t n);
 

@@ -1,6 +1,6 @@
 /*
- * Exact GELU, y = z * gate(z), gate(z) = (1 + erf(z / sqrt 2)) / 2, over n elements. Both backward
- * passes of the layer are one multiplication by a slope kept from the forward pass.
+ * The activations of the MLP. Exact GELU, y = z * gate(z), gate(z) = (1 + erf(z / sqrt 2)) / 2, over n
+ * elements. Both backward passes of the layer are one multiplication by a slope kept from the forward pass.
  */
 #ifndef KERNELS_GELU_H
 #define KERNELS_GELU_H
@@ -16,5 +16,15 @@ void gelu_forward_frozen(float *y, float *slope, const float *z, size_t n);
 
 /* y = GELU(z) and the true slope, gate(z) + z * phi(z), phi the normal density. y may be z; slope may not. */
 void gelu_forward_gradient(float *y, float *slope, const float *z, size_t n);
+
+/* The same of CLIP's "quick GELU", y = z * gate(z), gate(z) = 1 / (1 + exp(-1.702 z)). */
+void quick_gelu_forward(float *y, const float *z, size_t n);
+void quick_gelu_forward_frozen(float *y, float *slope, const float *z, size_t n);
+void quick_gelu_forward_gradient(float *y, float *slope, const float *z, size_t n);
+
+/* SwiGLU: y = silu(gate) * z, silu(g) = g / (1 + exp(-g)). slope, or NULL: dy/dz = silu(gate), both frozen
+ * and true. slope_gate, or NULL: the true dy/dgate; frozen it is zero: silu(gate) is the factor that depends
+ * on the input (methods.md section 2). y may be z. */
+void swiglu_forward(float *y, float *slope, float *slope_gate, const float *z, const float *gate, size_t n);
 
 #endif

@@ -6,7 +6,7 @@
 #define KERNELS_LAYERNORM_H
 
 /* y (rows x width) and rstd (rows); also xhat = (x - mean) * rstd unless it is NULL (only the true backward
- * needs it). y may be x. */
+ * needs it). b NULL: none. y may be x. */
 void layernorm_forward(float *y, float *rstd, float *xhat, const float *x, const float *w, const float *b,
 	int rows, int width, float eps);
 

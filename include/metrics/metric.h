@@ -14,8 +14,8 @@
 /* The model, as metrics see it. */
 struct scorer {
 	int batch; /* images per call at most; results depend on it (in the last bits) */
-	/* probability and logit (n each) of the target class for images (n, 3, H, W); -1 when stopped by
-	 * request. */
+	/* probability and logit (n each) of the target class for images (n, channels, H, W); -1 when stopped
+	 * by request. */
 	int (*score)(
 		void *ctx, double *probability, double *logit, const float *images, int n, struct err *err);
 	void *ctx;
@@ -36,7 +36,7 @@ struct substrate_memo {
 /* What is judged. */
 struct metric_input {
 	int channels, height, width;
-	const float *x;            /* (3, H, W), normalised */
+	const float *x;            /* (channels, H, W), normalised */
 	const float *raw;          /* (H, W): signed channel sum of the attribution */
 	const float *map;          /* (H, W): post-processed or normalised */
 	double probability, logit; /* of the target for the clean image */

@@ -1,7 +1,8 @@
 /*
  * From a picture to what the network sees, as the checkpoint's own configuration says (methods.md section 1):
- * short side resized to floor(size / crop_pct), centre crop, /255, (v - mean)/std. The 8-bit result equals
- * Pillow's byte for byte.
+ * short side resized to floor(size / crop_pct), centre crop, /255, (v - mean)/std; for an input that is not
+ * square the smallest picture that covers it, and with `squash` both sides resized at once. The 8-bit result
+ * equals Pillow's byte for byte.
  */
 #ifndef MODEL_PREPROCESS_H
 #define MODEL_PREPROCESS_H
@@ -23,7 +24,7 @@ struct preprocess_geometry preprocess_geometry(const struct vit_config *c, int w
 int preprocess_pixels(
 	unsigned char *pixels, const struct image *image, const struct vit_config *c, struct err *err);
 
-/* x (3, H, W) = (pixels / 255 - mean) / std. */
+/* x (3, H, W) = (pixels / 255 - mean) / std; of a B-cos network (6, H, W), the last three 1 - the first. */
 void preprocess_normalise(float *x, const unsigned char *pixels, const struct vit_config *c);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * The Vision Transformer: a checkpoint loaded once and shared, and the workspace of one thread of work.
  *
- * Shapes: x (n, 3, H, W) normalised; logits and cotangents (n, classes); dx as x. n at most the batch that
- * the workspace was made for. All float32, row-major.
+ * Shapes: x (n, channels, H, W) normalised; logits and cotangents (n, classes); dx as x. n at most the batch
+ * that the workspace was made for. All float32, row-major.
  *
  * The bits of a result depend on n (BLAS picks kernels by shape), never on the other images' values.
  */
@@ -11,25 +11,21 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "model/stem.h"
 #include "model/vit_config.h"
+#include "model/vit_mode.h"
 #include "model/vit_weights.h"
-
-/* What a forward pass keeps for the backward pass. */
-enum vit_mode {
-	VIT_FORWARD,   /* nothing */
-	VIT_EFFECTIVE, /* attention matrices, rstd, GELU gates: the frozen backward (methods.md section 2) */
-	VIT_GRADIENT,  /* also q, k, v and the normalised tokens: the true gradient */
-};
 
 struct vit {
 	struct vit_config config;
 	struct vit_weights weights;
 	struct safetensors file; /* mapped read-only */
-	char *path;              /* of the safetensors file */
+	struct safetensors head; /* of an external head; empty where there is none */
 };
 
-/* Loads DIR/config.json and DIR/model.safetensors. vit is zeroed on error. */
-int vit_load(struct vit *vit, const char *dir, struct err *err);
+/* Loads DIR/config.json and DIR/model.safetensors (or its shards) of timm or transformers; o may be NULL (its
+ * head_classes and head_inputs are not read). vit is zeroed on error. */
+int vit_load(struct vit *vit, const char *dir, const struct vit_options *o, struct err *err);
 
 /* Takes over an open file (or a list of tensors in memory) and a configuration. */
 int vit_init(struct vit *vit, const struct vit_config *config, struct safetensors *file, struct err *err);
@@ -43,33 +39,52 @@ int vit_unchanged(const struct vit *vit, struct err *err);
 double vit_macs_forward(const struct vit_config *c);
 double vit_macs_backward(const struct vit_config *c, enum vit_mode mode);
 
-/* Tokens of an image that leave a block: all of them; of the last block only the one that is classified, so
- * that its queries, projection and MLP are computed for that row alone (exact: nothing reads the others). */
+/* Tokens of an image that leave a block: all of them, the first ones; of the last block only those that are
+ * classified where the patches are not, so that queries, projection and MLP are computed for their rows alone
+ * (exact: nothing reads the others). */
 int vit_queries(const struct vit_config *c, int block);
+
+/* What a norm keeps: rstd (rows), and for the true gradient xhat (rows, width). */
+struct vit_norm {
+	float *rstd, *xhat;
+};
+
+/* What a B-cos layer keeps: its cosines (rows, out), and for the true gradient its inputs (rows, in) and
+ * their norms (rows). */
+struct vit_unit {
+	float *cosine, *x, *norm;
+};
 
 /* What one block keeps; leaving = n * vit_queries(). */
 struct vit_kept {
-	float *prob;          /* (n, heads, queries, tokens) */
-	float *rstd1, *rstd2; /* (n * tokens), (leaving) */
-	float *slope;         /* (leaving, hidden): frozen gate or true derivative of GELU */
-	float *qkv;           /* (n * tokens, 3 width), VIT_GRADIENT */
-	float *xhat1, *xhat2; /* (n * tokens, width), (leaving, width), VIT_GRADIENT */
+	float *prob;                  /* (n, heads, queries, tokens) */
+	struct vit_norm norm1, norm2; /* (n * tokens), (leaving) */
+	struct vit_norm qk;           /* of the norms of q and k: (n * tokens, 2, heads), VIT_GRADIENT */
+	float *slope;      /* (leaving, hidden): frozen gate or true derivative of the activation */
+	float *slope_gate; /* the same of SwiGLU's gate, VIT_GRADIENT */
+	float *qkv;        /* (n * tokens, 3 width), VIT_GRADIENT */
+	struct vit_unit proj, fc1, fc2; /* of a B-cos network, whose MLP has no slope */
 };
 
 struct vit_work {
 	enum vit_mode mode; /* the most that forward passes may keep */
 	int batch;
 	struct arena arena;
-	struct vit_kept *blocks;    /* depth of them */
-	float *rstd, *xhat;         /* of the final norm, class token only: (n), (n, width) */
-	float *tokens, *normed;     /* (n * tokens, width) */
-	float *qkv, *mixed;         /* (n * tokens, 3 width), (n * tokens, width) */
-	float *hidden;              /* (n * tokens, hidden) */
-	float *prob, *rstd_scratch; /* scratch of one block */
-	float *patches;             /* (n * patches, 3 patch^2) */
-	float *classified;          /* (n, width): class tokens of the last block, later their cotangents */
-	float *pooled;              /* (n, width): those normalised */
-	enum vit_mode last_mode;    /* what the last forward pass kept */
+	struct vit_kept *blocks;       /* depth of them */
+	struct vit_norm pre, last, fc; /* of norm_pre (n * tokens), norm (leaving), fc_norm (n * parts) */
+	struct vit_norm scratch;       /* of a norm that nothing is kept of */
+	float *tokens, *normed;        /* (n * tokens, width) */
+	float *qkv, *mixed;            /* (n * tokens, 3 width), (n * tokens, width) */
+	float *hidden, *gate;          /* (n * tokens, hidden); gate: SwiGLU */
+	float *prob;                   /* scratch of one block */
+	float *patches;                /* (n * patches, vit_patch_inputs()) */
+	float *classified; /* what leaves the last block, where that is not all; later its cotangents */
+	float *pooled;     /* (n, parts, width): what the head takes */
+	/* of a B-cos network: what its ends keep, norms of rows or what they pull, cotangents of the head */
+	struct stem_work stem;
+	struct vit_unit patch, head;
+	float *norms, *dlogits;  /* (n * tokens), (n, classes) */
+	enum vit_mode last_mode; /* what the last forward pass kept */
 	int last_n;
 };
 
@@ -80,7 +95,7 @@ void vit_work_release(struct vit_work *w);
 /* Bytes that vit_work_init() would allocate. */
 size_t vit_work_bytes(const struct vit_config *c, enum vit_mode mode, int batch);
 
-/* logits (n, classes) of x (n, 3, H, W); keeps what `mode` needs. */
+/* logits (n, classes) of x (n, channels, H, W); keeps what `mode` needs. */
 void vit_forward(
 	const struct vit *vit, struct vit_work *w, float *logits, const float *x, int n, enum vit_mode mode);
 
@@ -89,12 +104,12 @@ void vit_forward(
  * parts sum to <cotangent, logits> (methods.md section 2).
  */
 struct vit_account {
-	double pixels, class_token, positions, biases;
+	double pixels, prefix, positions, biases; /* prefix: class, distillation and register tokens */
 };
 
-/* dx (n, 3, H, W) = adjoint of the last forward pass applied to the cotangent (n, classes): the true gradient
- * after VIT_GRADIENT, the frozen one after VIT_EFFECTIVE. account (n of them) may be NULL; only after
- * VIT_EFFECTIVE do its parts have a meaning; `pixels` then needs x, the images of the forward pass. */
+/* dx (n, channels, H, W) = adjoint of the last forward pass applied to the cotangent (n, classes): the true
+ * gradient after VIT_GRADIENT, the frozen one after VIT_EFFECTIVE. account (n of them) may be NULL; only
+ * after VIT_EFFECTIVE do its parts have a meaning; `pixels` then needs x, the images of the forward pass. */
 void vit_backward(const struct vit *vit, struct vit_work *w, float *dx, const float *cotangent,
 	const float *x, struct vit_account *account);
 

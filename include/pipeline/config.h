@@ -38,8 +38,10 @@ struct config {
 		uint64_t seed;
 	} run;
 	struct {
-		char path[OPTION_TEXT];
+		char path[OPTION_TEXT], head[OPTION_TEXT], input_size[OPTION_TEXT];
+		int head_input; /* enum vit_head_input */
 	} model;
+	int input_h, input_w; /* from model.input_size; 0: auto */
 	struct {
 		char path[OPTION_TEXT], classes[OPTION_TEXT], target[OPTION_TEXT];
 		int limit;
@@ -64,6 +66,13 @@ struct config_section {
 	const char *name, *help;
 	const struct option_row *options; /* offsets into struct config */
 };
+
+/* Sets a plain key from text; a relative path is put behind `base`. The error does not say where. */
+int config_set_value(struct config *object, const struct option_row *o, const char *text, const char *base,
+	struct err *err);
+
+/* model.* as vit_load() takes it; valid while c is. */
+struct vit_options config_vit_options(const struct config *c);
 
 /* run, model, data, engine, store; the last has a NULL name. */
 extern const struct config_section config_sections[];

@@ -23,7 +23,7 @@ struct evaluator {
 	struct arena arena;
 	size_t shared_from;    /* scratch of methods and metrics, one after the other, begins here */
 	unsigned char *pixels; /* (H, W, 3) */
-	float *x;              /* (3, H, W) */
+	float *x;              /* (channels, H, W) */
 	float *raw, *map;      /* (H, W) */
 	float *logits;         /* (batch, classes) */
 	struct metric_output out;

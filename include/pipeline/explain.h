@@ -9,7 +9,7 @@ struct explain_options {
 	const char *method;                 /* of the registry */
 	const char *labels;                 /* file of class names, one a line, or NULL */
 	int target;                         /* class index, or -1: the prediction */
-	const char *const *sets;            /* "key=value" for the method */
+	const char *const *sets; /* "key=value" for the method, "model.key=value" for the network */
 	int sets_count;
 };
 

@@ -58,7 +58,8 @@ struct schema {
 	size_t row_bytes;
 	int images;
 	/* of every image; path and label are known before the run, so they are written once */
-	int path, label, target, prediction, probability, confidence, logit, error, status, checksum;
+	int path, label, target, prediction, probability, confidence, logit, pixel_share, error, status,
+		checksum;
 	struct method_fields methods[CONFIG_MAX_ENTRIES];
 	/* rows of the summary table */
 	char **summary; /* names; owned */

@@ -87,13 +87,20 @@ static int run_effective(void *scratch, const void *params, const struct method_
 	return times_input(scratch, in, raw, err);
 }
 
+static int check_bcos(const struct vit_config *c, struct err *err)
+{
+	if (c->bcos)
+		return 0;
+	return err_set(err, "%s is not a B-cos network; effective is the like for others", c->architecture);
+}
+
 static void passes(const void *params, double *forward, double *backward_out)
 {
 	(void)params;
 	*forward = *backward_out = 1;
 }
 
-#define GRADIENT_OPS(symbol, title, text, table, kind, runner)                                               \
+#define GRADIENT_OPS(symbol, title, text, table, kind, runner, checker)                                      \
 	extern const struct method_ops symbol;                                                               \
 	const struct method_ops symbol = {                                                                   \
 		.name = title,                                                                               \
@@ -104,13 +111,17 @@ static void passes(const void *params, double *forward, double *backward_out)
 		.mode = kind,                                                                                \
 		.carve = carve,                                                                              \
 		.run = runner,                                                                               \
+		.check = checker,                                                                            \
 		.passes = passes,                                                                            \
 	}
 
 GRADIENT_OPS(method_gradient, "gradient", "absolute value of the gradient of the logit", plain_options,
-	VIT_GRADIENT, run_gradient);
+	VIT_GRADIENT, run_gradient, NULL);
 GRADIENT_OPS(method_input_x_gradient, "input_x_gradient", "image times gradient of the logit", plain_options,
-	VIT_GRADIENT, run_input_x_gradient);
+	VIT_GRADIENT, run_input_x_gradient, NULL);
 GRADIENT_OPS(method_effective, "effective",
 	"ablation of DAVE: effective transformation times the image, no sampling", effective_options,
-	VIT_EFFECTIVE, run_effective);
+	VIT_EFFECTIVE, run_effective, NULL);
+GRADIENT_OPS(method_bcos, "bcos",
+	"a B-cos network's own explanation: effective transformation times the image; of such networks alone",
+	plain_options, VIT_EFFECTIVE, run_effective, check_bcos);

@@ -5,9 +5,11 @@
 #include <math.h>
 #include <string.h>
 
-extern const struct method_ops method_gradient, method_input_x_gradient, method_effective, method_random;
+extern const struct method_ops method_gradient, method_input_x_gradient, method_effective, method_bcos,
+	method_random;
 
 const struct method_ops *const method_registry[] = {
+	&method_bcos,
 	&method_dave,
 	&method_effective,
 	&method_effective_equivariant,

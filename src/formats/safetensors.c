@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +33,7 @@ static const struct {
 	{"BOOL", DTYPE_OTHER, 1},
 };
 
-static int map_file(struct safetensors *st, const char *path, struct err *err)
+static int map_file(struct safetensors_map *m, const char *path, struct err *err)
 {
 	struct stat s;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -48,16 +49,13 @@ static int map_file(struct safetensors *st, const char *path, struct err *err)
 		return err_set(
 			err, "%s: %lld bytes, too short for a safetensors file", path, (long long)s.st_size);
 	}
-	void *map = mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_SHARED, fd, 0);
-	if (map == MAP_FAILED) {
+	void *data = mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	if (data == MAP_FAILED) {
 		err_set(err, "%s: cannot map: %s", path, strerror(errno));
 		close(fd);
 		return -1;
 	}
-	st->map = map;
-	st->size = (size_t)s.st_size;
-	st->fd = fd;
-	st->changed = s.st_mtim;
+	*m = (struct safetensors_map){x_strdup(path), data, (size_t)s.st_size, fd, s.st_mtim};
 	return 0;
 }
 
@@ -125,59 +123,156 @@ static int by_name(const void *a, const void *b)
 	return strcmp(((const struct tensor *)a)->name, ((const struct tensor *)b)->name);
 }
 
-static int read_header(struct safetensors *st, struct err *err)
+/* Adds the tensors of a mapped file; index, where there is one, says which are to lie in it (the file
+ * `name`). */
+static int read_header(struct safetensors *st, const struct safetensors_map *m, const json_t *index,
+	const char *name, struct err *err)
 {
 	uint64_t length = 0;
 
 	for (int i = 7; i >= 0; i--)
-		length = length << 8 | st->map[i];
-	if (length > st->size - 8)
+		length = length << 8 | m->data[i];
+	if (length > m->size - 8)
 		return err_set(err,
-			"%s: header of %llu bytes in a file of %zu (truncated, or not safetensors)", st->path,
-			(unsigned long long)length, st->size);
-	json_t *root = json_read_memory((const char *)st->map + 8, length, st->path, err);
+			"%s: header of %llu bytes in a file of %zu (truncated, or not safetensors)", m->path,
+			(unsigned long long)length, m->size);
+	json_t *root = json_read_memory((const char *)m->data + 8, length, m->path, err);
 	if (!root)
 		return -1;
-	const char *name;
+	const char *key;
 	json_t *entry;
 	int rc = 0;
-	st->tensors = x_calloc(json_object_size(root), sizeof(*st->tensors));
-	json_object_foreach(root, name, entry)
+	st->tensors = x_realloc(
+		st->tensors, ((size_t)st->count + json_object_size(root)) * sizeof(*st->tensors) + 1);
+	json_object_foreach(root, key, entry)
 	{
-		if (!strcmp(name, "__metadata__"))
+		const char *home = json_string_value(json_object_get(index, key));
+
+		if (!strcmp(key, "__metadata__"))
 			continue;
 		struct tensor *t = &st->tensors[st->count++];
-		t->name = x_strdup(name);
-		rc = read_tensor(t, entry, st->map + 8 + length, st->size - 8 - length, st->path, err);
+		*t = (struct tensor){.name = x_strdup(key)};
+		if (index && (!home || strcmp(home, name)))
+			rc = err_set(err, "%s: tensor %s is not where the index says: %s", m->path, key,
+				home ? home : "nowhere");
+		rc = rc || read_tensor(t, entry, m->data + 8 + length, m->size - 8 - length, m->path, err);
 		if (rc)
 			break;
 	}
 	json_decref(root);
-	qsort(st->tensors, (size_t)st->count, sizeof(*st->tensors), by_name);
+	return rc ? -1 : 0;
+}
+
+static int add_file(
+	struct safetensors *st, const char *path, const json_t *index, const char *name, struct err *err)
+{
+	struct safetensors_map m;
+
+	if (map_file(&m, path, err))
+		return -1;
+	st->maps = x_realloc(st->maps, (size_t)(st->maps_count + 1) * sizeof(*st->maps));
+	st->maps[st->maps_count++] = m;
+	return read_header(st, &m, index, name, err);
+}
+
+static int opened(struct safetensors *st, int rc)
+{
+	if (rc)
+		safetensors_release(st);
+	else
+		qsort(st->tensors, (size_t)st->count, sizeof(*st->tensors), by_name);
 	return rc;
 }
 
 int safetensors_open(struct safetensors *st, const char *path, struct err *err)
 {
 	*st = (struct safetensors){.path = x_strdup(path)};
-	if (map_file(st, path, err) || read_header(st, err)) {
-		safetensors_release(st);
-		return -1;
+	return opened(st, add_file(st, path, NULL, NULL, err));
+}
+
+/* Has the file been added? */
+static bool is_added(const struct safetensors *st, const char *path)
+{
+	for (int i = 0; i < st->maps_count; i++)
+		if (!strcmp(st->maps[i].path, path))
+			return true;
+	return false;
+}
+
+/* All files that the index names; every tensor of the index must be found. */
+static int add_files(struct safetensors *st, const char *dir, const json_t *index, struct err *err)
+{
+	const char *key;
+	json_t *value;
+	char path[4096];
+
+	if (!json_is_object(index) || !json_object_size(index))
+		return err_set(err, "%s: expected a \"weight_map\" of tensors to files", st->path);
+	json_object_foreach((json_t *)(uintptr_t)index, key, value)
+	{
+		const char *file = json_string_value(value);
+
+		if (!file || !*file || strchr(file, '/'))
+			return err_set(err, "%s: weight_map.%s: expected the name of a file beside it",
+				st->path, key);
+		snprintf(path, sizeof(path), "%s/%s", dir, file);
+		if (!is_added(st, path) && add_file(st, path, index, file, err))
+			return -1;
+	}
+	if ((size_t)st->count == json_object_size(index))
+		return 0;
+	json_object_foreach((json_t *)(uintptr_t)index, key, value)
+	{
+		bool found = false;
+
+		for (int i = 0; i < st->count && !found; i++)
+			found = !strcmp(st->tensors[i].name, key);
+		if (!found)
+			return err_set(
+				err, "%s: tensor %s is not in %s", st->path, key, json_string_value(value));
 	}
 	return 0;
+}
+
+int safetensors_open_folder(struct safetensors *st, const char *dir, struct err *err)
+{
+	char path[4096], index_path[4096];
+
+	snprintf(path, sizeof(path), "%s/model.safetensors", dir);
+	snprintf(index_path, sizeof(index_path), "%s/model.safetensors.index.json", dir);
+	if (!access(path, F_OK) || access(index_path, F_OK))
+		return safetensors_open(st, path, err);
+	*st = (struct safetensors){.path = x_strdup(index_path)};
+	json_t *root = json_read_file(index_path, err);
+	if (!root)
+		return opened(st, -1);
+	int rc = add_files(st, dir, json_object_get(root, "weight_map"), err);
+	json_decref(root);
+	return opened(st, rc);
+}
+
+size_t safetensors_bytes(const struct safetensors *st)
+{
+	size_t sum = 0;
+
+	for (int i = 0; i < st->maps_count; i++)
+		sum += st->maps[i].size;
+	return sum;
 }
 
 int safetensors_unchanged(const struct safetensors *st, struct err *err)
 {
 	struct stat s;
 
-	if (!st->map)
-		return 0;
-	if (fstat(st->fd, &s))
-		return err_set(err, "%s: cannot be looked at any more: %s", st->path, strerror(errno));
-	if ((size_t)s.st_size != st->size || s.st_mtim.tv_sec != st->changed.tv_sec ||
-		s.st_mtim.tv_nsec != st->changed.tv_nsec)
-		return err_set(err, "%s: was written to while the run was using it", st->path);
+	for (int i = 0; i < st->maps_count; i++) {
+		const struct safetensors_map *m = &st->maps[i];
+
+		if (fstat(m->fd, &s))
+			return err_set(err, "%s: cannot be looked at any more: %s", m->path, strerror(errno));
+		if ((size_t)s.st_size != m->size || s.st_mtim.tv_sec != m->changed.tv_sec ||
+			s.st_mtim.tv_nsec != m->changed.tv_nsec)
+			return err_set(err, "%s: was written to while the run was using it", m->path);
+	}
 	return 0;
 }
 
@@ -189,10 +284,12 @@ void safetensors_release(struct safetensors *st)
 			free((void *)(uintptr_t)st->tensors[i].data);
 	}
 	free(st->tensors);
-	if (st->map) {
-		munmap((void *)(uintptr_t)st->map, st->size);
-		close(st->fd);
+	for (int i = 0; i < st->maps_count; i++) {
+		munmap((void *)(uintptr_t)st->maps[i].data, st->maps[i].size);
+		close(st->maps[i].fd);
+		free(st->maps[i].path);
 	}
+	free(st->maps);
 	free(st->path);
 	*st = (struct safetensors){0};
 }

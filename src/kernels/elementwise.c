@@ -45,6 +45,30 @@ void rows_scale(float *y, const float *x, const float *gamma, int rows, int widt
 }
 
 SIMD_CLONES
+void rows_mean(float *y, const float *x, int rows, int width)
+{
+	memset(y, 0, (size_t)width * sizeof(*y));
+	for (int r = 0; r < rows; r++, x += width) {
+		SIMD_LOOP
+		for (int i = 0; i < width; i++)
+			y[i] += x[i];
+	}
+	SIMD_LOOP
+	for (int i = 0; i < width; i++)
+		y[i] /= (float)rows;
+}
+
+SIMD_CLONES
+void rows_add_shared(float *y, const float *x, float scale, int rows, int width)
+{
+	for (int r = 0; r < rows; r++, y += width) {
+		SIMD_LOOP
+		for (int i = 0; i < width; i++)
+			y[i] += scale * x[i];
+	}
+}
+
+SIMD_CLONES
 void multiply(float *y, const float *x, size_t n)
 {
 	SIMD_LOOP

@@ -38,3 +38,62 @@ void gelu_forward_gradient(float *y, float *slope, const float *z, size_t n)
 		y[i] = x * gate;
 	}
 }
+
+/* 1 / (1 + e^-x) */
+SIMD_INLINE float logistic_lane(float x)
+{
+	return 1.0f / (1.0f + exp_lane(-x));
+}
+
+SIMD_CLONES
+void quick_gelu_forward(float *y, const float *z, size_t n)
+{
+	SIMD_LOOP
+	for (size_t i = 0; i < n; i++)
+		y[i] = z[i] * logistic_lane(1.702f * z[i]);
+}
+
+SIMD_CLONES
+void quick_gelu_forward_frozen(float *y, float *slope, const float *z, size_t n)
+{
+	SIMD_LOOP
+	for (size_t i = 0; i < n; i++) {
+		float x = z[i], gate = logistic_lane(1.702f * x);
+
+		slope[i] = gate;
+		y[i] = x * gate;
+	}
+}
+
+SIMD_CLONES
+void quick_gelu_forward_gradient(float *y, float *slope, const float *z, size_t n)
+{
+	SIMD_LOOP
+	for (size_t i = 0; i < n; i++) {
+		float x = z[i], gate = logistic_lane(1.702f * x);
+
+		slope[i] = gate + 1.702f * x * gate * (1.0f - gate);
+		y[i] = x * gate;
+	}
+}
+
+SIMD_CLONES
+void swiglu_forward(float *y, float *slope, float *slope_gate, const float *z, const float *gate, size_t n)
+{
+	if (slope_gate) {
+		SIMD_LOOP
+		for (size_t i = 0; i < n; i++) {
+			float g = gate[i], s = logistic_lane(g);
+
+			slope_gate[i] = z[i] * (s + g * s * (1.0f - s));
+		}
+	}
+	if (slope) {
+		SIMD_LOOP
+		for (size_t i = 0; i < n; i++)
+			slope[i] = gate[i] * logistic_lane(gate[i]);
+	}
+	SIMD_LOOP
+	for (size_t i = 0; i < n; i++)
+		y[i] = gate[i] * logistic_lane(gate[i]) * z[i];
+}

@@ -26,6 +26,12 @@ static float forward_row(
 		for (int i = 0; i < width; i++)
 			xhat[i] = (x[i] - mean) * rstd;
 	}
+	if (!b) {
+		SIMD_LOOP
+		for (int i = 0; i < width; i++)
+			y[i] = w[i] * ((x[i] - mean) * rstd);
+		return rstd;
+	}
 	SIMD_LOOP
 	for (int i = 0; i < width; i++)
 		y[i] = w[i] * ((x[i] - mean) * rstd) + b[i];

@@ -146,7 +146,7 @@ static void make_substrate(struct scratch *s, const struct curve_params *p, cons
 			p->kernel_size, in->height, in->width);
 }
 
-/* out (3, H, W): `after` where the pixel's rank is below `changed`, else `before`. */
+/* out (channels, H, W): `after` where the pixel's rank is below `changed`, else `before`. */
 static void compose(float *out, const float *before, const float *after, const uint32_t *rank,
 	uint32_t changed, int channels, size_t plane)
 {

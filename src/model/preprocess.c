@@ -5,20 +5,40 @@
 #include <math.h>
 #include <stdlib.h>
 
-struct preprocess_geometry preprocess_geometry(const struct vit_config *c, int width, int height)
+/* The short side gets `size`, as torchvision's Resize(int) does it. */
+static void resize_short_side(struct preprocess_geometry *g, int size, int width, int height)
 {
-	struct preprocess_geometry g;
-	int size = (int)floor(c->image_h / c->crop_pct); /* of the short side */
-
 	/* a thread of pixels would overflow: it ends at a size that preprocess_pixels() refuses */
 	double longest = width <= height ? (double)size * height / width : (double)size * width / height;
 	int other = (int)fmin(longest, 1e9);
 
-	g.resized_w = width <= height ? size : other;
-	g.resized_h = width <= height ? other : size;
-	/* rint() in the default rounding mode: half to even, as Python's round() */
-	g.left = (int)rint((g.resized_w - c->image_w) / 2.0);
-	g.top = (int)rint((g.resized_h - c->image_h) / 2.0);
+	g->resized_w = width <= height ? size : other;
+	g->resized_h = width <= height ? other : size;
+}
+
+struct preprocess_geometry preprocess_geometry(const struct vit_config *c, int width, int height)
+{
+	struct preprocess_geometry g;
+	/* transformers names both sizes, and their ratio may fall short of them by a rounding */
+	double more = c->layout == VIT_TRANSFORMERS ? 1e-6 : 0;
+	int w = (int)floor(c->image_w / c->crop_pct + more), h = (int)floor(c->image_h / c->crop_pct + more);
+
+	if (c->squash) {
+		g.resized_w = w;
+		g.resized_h = h;
+	} else if (w == h) {
+		resize_short_side(&g, h, width, height);
+	} else { /* the smallest that covers, rounded: timm's ResizeKeepRatio */
+		double ratio = fmin((double)height / h, (double)width / w);
+
+		g.resized_w = (int)fmin(rint(width / ratio), 1e9);
+		g.resized_h = (int)fmin(rint(height / ratio), 1e9);
+	}
+	/* timm: rint() in the default rounding mode is half to even, as Python's round(); transformers rounds
+	 * down */
+	double left = (g.resized_w - c->image_w) / 2.0, top = (g.resized_h - c->image_h) / 2.0;
+	g.left = (int)(c->layout == VIT_TRANSFORMERS ? floor(left) : rint(left));
+	g.top = (int)(c->layout == VIT_TRANSFORMERS ? floor(top) : rint(top));
 	return g;
 }
 
@@ -26,6 +46,9 @@ int preprocess_pixels(
 	unsigned char *pixels, const struct image *image, const struct vit_config *c, struct err *err)
 {
 	struct preprocess_geometry g = preprocess_geometry(c, image->width, image->height);
+	/* timm resizes bilinearly whatever the checkpoint says where the input is not square */
+	bool keeps_ratio = !c->squash && c->image_w != c->image_h && c->layout == VIT_TIMM;
+	enum resize_filter filter = keeps_ratio ? RESIZE_BILINEAR : c->interpolation;
 	int rc = -1;
 
 	if ((double)g.resized_w * g.resized_h > IMAGE_MAX_PIXELS)
@@ -34,8 +57,8 @@ int preprocess_pixels(
 	unsigned char *resized = malloc((size_t)g.resized_w * (size_t)g.resized_h * 3);
 	if (!resized)
 		return err_set(err, "no memory for %d x %d pixels", g.resized_w, g.resized_h);
-	if (!resize_u8(resized, g.resized_w, g.resized_h, image->rgb, image->width, image->height,
-		    c->interpolation, err)) {
+	if (!resize_u8(resized, g.resized_w, g.resized_h, image->rgb, image->width, image->height, filter,
+		    err)) {
 		crop_u8(pixels, c->image_w, c->image_h, resized, g.resized_w, g.resized_h, g.left, g.top);
 		rc = 0;
 	}
@@ -50,4 +73,6 @@ void preprocess_normalise(float *x, const unsigned char *pixels, const struct vi
 	for (size_t p = 0; p < plane; p++)
 		for (size_t ch = 0; ch < 3; ch++)
 			x[ch * plane + p] = ((float)pixels[3 * p + ch] / 255.0f - c->mean[ch]) / c->std[ch];
+	for (size_t i = 0; c->bcos && i < 3 * plane; i++)
+		x[3 * plane + i] = 1 - x[i];
 }

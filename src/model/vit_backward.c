@@ -2,6 +2,7 @@
 #include "model/vit.h"
 
 #include "kernels/attention.h"
+#include "kernels/bcos.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
 #include "kernels/layernorm.h"
@@ -26,25 +27,25 @@ static const float *kept_of(const struct pass *p, const float *kept, int i, size
 /* Adds, per cotangent, what a bias of a layer contributes: the sum of bias times its cotangent. */
 static void account_bias(const struct pass *p, const float *g, const float *bias, int rows, int width)
 {
-	for (int i = 0; p->account && i < p->count; i++)
+	for (int i = 0; p->account && bias && i < p->count; i++)
 		p->account[i].biases += rows_dot(g + (size_t)i * (size_t)(rows * width), bias, rows, width);
 }
 
 /* dt += adjoint of the norm applied to dy; rows of each cotangent. */
 static void norm_backward(const struct pass *p, float *dt, const float *dy, const struct vit_linear *norm,
-	const float *xhat, const float *rstd, int rows)
+	const struct vit_norm *kept, int rows)
 {
 	int d = p->vit->config.width;
 	size_t image = (size_t)rows * (size_t)d;
 
 	account_bias(p, dy, norm->b, rows, d);
 	for (int i = 0; i < p->count; i++, dt += image, dy += image) {
-		const float *r = kept_of(p, rstd, i, (size_t)rows);
+		const float *rstd = kept_of(p, kept->rstd, i, (size_t)rows);
 
 		if (p->frozen)
-			layernorm_backward_frozen(dt, dy, r, norm->w, rows, d);
+			layernorm_backward_frozen(dt, dy, rstd, norm->w, rows, d);
 		else
-			layernorm_backward(dt, dy, kept_of(p, xhat, i, image), r, norm->w, rows, d);
+			layernorm_backward(dt, dy, kept_of(p, kept->xhat, i, image), rstd, norm->w, rows, d);
 	}
 }
 
@@ -57,6 +58,36 @@ static const float *branch_cotangent(float *scratch, const float *dt, const floa
 	return scratch;
 }
 
+/* dx (count * rows, in) = adjoint of a B-cos layer applied to dy (count * rows, out); dz: scratch of the size
+ * of dy, may be dy. */
+static void unit_backward(const struct pass *p, float *dx, float *dz, const float *dy,
+	const struct vit_linear *l, const struct vit_unit *kept, int rows, int out, int in)
+{
+	size_t image = (size_t)rows * (size_t)out, image_in = (size_t)rows * (size_t)in;
+	float *pull = p->w->norms;
+
+	for (int i = 0; i < p->count; i++) {
+		const float *cosine = kept_of(p, kept->cosine, i, image);
+		float *to = dz + (size_t)i * image;
+
+		if (p->frozen)
+			bcos_backward_frozen(to, dy + (size_t)i * image, cosine, image);
+		else
+			bcos_backward(to, pull + i * rows, dy + (size_t)i * image, cosine, rows, out);
+	}
+	gemm_nn(dx, in, dz, out, l->w, in, p->count * rows, in, out, 1, 0);
+	for (int i = 0; i < p->count && !p->frozen; i++)
+		bcos_backward_norm(dx + (size_t)i * image_in, kept_of(p, kept->x, i, image_in),
+			pull + i * rows, kept_of(p, kept->norm, i, (size_t)rows), rows, in);
+}
+
+/* y (count images of `image` values) *= what was kept for each. */
+static void multiply_kept(const struct pass *p, float *y, const float *kept, size_t image)
+{
+	for (int i = 0; i < p->count; i++)
+		multiply(y + (size_t)i * image, kept_of(p, kept, i, image), image);
+}
+
 /* dt (count, queries, width) is the cotangent of the stream, before and after. */
 static void mlp_backward(const struct pass *p, float *dt, int block)
 {
@@ -65,16 +96,29 @@ static void mlp_backward(const struct pass *p, float *dt, int block)
 	const struct vit_kept *k = &p->w->blocks[block];
 	int queries = vit_queries(c, block), rows = p->count * queries, d = c->width, h = c->hidden;
 	size_t image = (size_t)queries * (size_t)h;
-	float *hidden = p->w->hidden, *mixed = p->w->mixed;
+	float *hidden = p->w->hidden, *gate = p->w->gate, *mixed = p->w->mixed;
 	const float *g = branch_cotangent(p->w->normed, dt, b->ls2, rows, d);
+	/* nothing reaches the gate of SwiGLU when it is frozen */
+	bool gated = c->activation == VIT_SWIGLU && !p->frozen;
 
+	if (c->bcos) {
+		unit_backward(p, hidden, p->w->normed, dt, &b->fc2, &k->fc2, queries, d, h);
+		unit_backward(p, mixed, hidden, hidden, &b->fc1, &k->fc1, queries, h, d);
+		norm_backward(p, dt, mixed, &b->norm2, &k->norm2, queries);
+		return;
+	}
 	account_bias(p, g, b->fc2.b, queries, d);
 	gemm_nn(hidden, h, g, d, b->fc2.w, h, rows, h, d, 1, 0);
-	for (int i = 0; i < p->count; i++)
-		multiply(hidden + (size_t)i * image, kept_of(p, k->slope, i, image), image);
+	if (gated) {
+		memcpy(gate, hidden, (size_t)rows * (size_t)h * sizeof(*gate));
+		multiply_kept(p, gate, k->slope_gate, image);
+	}
+	multiply_kept(p, hidden, k->slope, image);
 	account_bias(p, hidden, b->fc1.b, queries, h);
 	gemm_nn(mixed, d, hidden, h, b->fc1.w, d, rows, d, h, 1, 0);
-	norm_backward(p, dt, mixed, &b->norm2, k->xhat2, k->rstd2, queries);
+	if (gated)
+		gemm_nn(mixed, d, gate, h, b->gate.w, d, rows, d, h, 1, 1);
+	norm_backward(p, dt, mixed, &b->norm2, &k->norm2, queries);
 }
 
 /* dnormed (rows, width) from dqkv (rows, 3 width): the adjoint of the qkv layer. */
@@ -89,7 +133,28 @@ static void qkv_backward(
 		return;
 	}
 	gemm_nn(dnormed, d, dqkv + d, 3 * d, l->w + (size_t)d * (size_t)d, d, rows, d, 2 * d, 1, 0);
-	gemm_nn(dnormed, t * d, dqkv, t * 3 * d, l->w, d, p->count, d, d, 1, 1);
+	for (int q = 0; q < queries; q++)
+		gemm_nn(dnormed + q * d, t * d, dqkv + q * 3 * d, t * 3 * d, l->w, d, p->count, d, d, 1, 1);
+}
+
+/* dqkv: through the norms of q and k, in place. */
+static void qk_norm_backward(
+	const struct pass *p, float *dqkv, const struct vit_block *b, const struct vit_kept *k, int queries)
+{
+	const struct vit_config *c = &p->vit->config;
+	size_t tokens = (size_t)c->tokens, d = (size_t)c->width, heads = (size_t)c->heads;
+
+	for (size_t row = 0; row < (size_t)p->count * tokens; row++)
+		for (size_t part = row % tokens < (size_t)queries ? 0 : 1; part < 2; part++) {
+			float *at = dqkv + (row * 3 + part) * d, *dy = p->w->normed;
+			size_t kept = row / tokens / (size_t)p->per * tokens + row % tokens,
+			       head = (kept * 2 + part) * heads;
+
+			memcpy(dy, at, d * sizeof(*dy));
+			memset(at, 0, d * sizeof(*at));
+			layernorm_backward(at, dy, k->qk.xhat + head * (size_t)c->head_dim, k->qk.rstd + head,
+				part ? b->k_norm.w : b->q_norm.w, c->heads, c->head_dim);
+		}
 }
 
 /* dleaving (count, queries, width) is the cotangent of what leaves the block; dt (count, tokens, width) holds
@@ -106,7 +171,10 @@ static void attention_branch_backward(const struct pass *p, float *dt, const flo
 	const float *g = branch_cotangent(p->w->normed, dleaving, b->ls1, p->count * queries, d);
 
 	account_bias(p, g, b->proj.b, queries, d);
-	gemm_nn(mixed, d, g, d, b->proj.w, d, p->count * queries, d, d, 1, 0);
+	if (c->bcos)
+		unit_backward(p, mixed, p->w->normed, g, &b->proj, &k->proj, queries, d, d);
+	else
+		gemm_nn(mixed, d, g, d, b->proj.w, d, p->count * queries, d, d, 1, 0);
 	for (int i = 0; i < p->count; i++) {
 		size_t row = (size_t)i * (size_t)(c->tokens * d), out = (size_t)i * (size_t)(queries * d);
 		const float *prob = kept_of(p, k->prob, i, prob_size);
@@ -120,35 +188,75 @@ static void attention_branch_backward(const struct pass *p, float *dt, const flo
 				c->tokens, c->heads, c->head_dim);
 	}
 	if (p->frozen) { /* only v depends on the input: its rows of the qkv layer are the last `width` */
-		account_bias(p, dqkv, b->qkv.b + 2 * d, c->tokens, d);
+		account_bias(p, dqkv, b->qkv.b ? b->qkv.b + 2 * d : NULL, c->tokens, d);
 		gemm_nn(mixed, d, dqkv, d, b->qkv.w + (size_t)2 * (size_t)d * (size_t)d, d, rows, d, d, 1, 0);
 	} else {
+		if (c->qk_norm)
+			qk_norm_backward(p, dqkv, b, k, queries);
 		qkv_backward(p, mixed, dqkv, &b->qkv, queries);
 	}
-	norm_backward(p, dt, mixed, &b->norm1, k->xhat1, k->rstd1, c->tokens);
+	norm_backward(p, dt, mixed, &b->norm1, &k->norm1, c->tokens);
 }
 
-/* dclassified (count, width) = adjoint of the final norm and the head. */
-static void head_backward(const struct pass *p, float *dclassified, const float *cotangent)
+/* dstream (count, leaving, width) += adjoint of taking the parts that the head takes. */
+static void pool_backward(const struct pass *p, float *dstream, const float *dpooled, int leaving)
+{
+	const struct vit_config *c = &p->vit->config;
+	const struct vit_head *h = &p->vit->weights.head;
+	int d = c->width, patches = c->tokens - c->prefix;
+
+	for (int i = 0; i < p->count; i++)
+		for (int k = 0; k < h->count; k++, dpooled += d) {
+			float *rows = dstream + (size_t)i * (size_t)(leaving * d);
+
+			if (h->parts[k].token == VIT_MEAN)
+				rows_add_shared(
+					rows + c->prefix * d, dpooled, 1.0f / (float)patches, patches, d);
+			else
+				rows_add(rows + h->parts[k].token * d, dpooled, 1, d);
+		}
+}
+
+/* dstream (count, leaving, width) = adjoint of the head, the norms about it and the pooling. */
+static void head_backward(const struct pass *p, float *dstream, const float *cotangent)
 {
 	const struct vit_config *c = &p->vit->config;
 	const struct vit_weights *weights = &p->vit->weights;
-	int d = c->width;
+	const struct vit_head *h = &weights->head;
+	int d = c->width, leaving = vit_queries(c, c->depth - 1);
+	size_t rows = (size_t)p->count * (size_t)leaving * (size_t)d,
+	       parts = (size_t)(p->count * h->count * d);
+	float *dpooled = p->w->pooled;
 
-	account_bias(p, cotangent, weights->head.b, 1, c->classes);
-	gemm_nn(p->w->pooled, d, cotangent, c->classes, weights->head.w, d, p->count, d, c->classes, 1, 0);
-	memset(dclassified, 0, (size_t)p->count * (size_t)d * sizeof(*dclassified));
-	norm_backward(p, dclassified, p->w->pooled, &weights->norm, p->w->xhat, p->w->rstd, 1);
+	account_bias(p, cotangent, h->b, 1, c->classes);
+	if (c->bcos)
+		unit_backward(p, dpooled, p->w->dlogits, cotangent, &(struct vit_linear){h->parts[0].w, NULL},
+			&p->w->head, 1, c->classes, d);
+	for (int k = 0; k < h->count && !c->bcos; k++)
+		gemm_nn(dpooled + k * d, h->count * d, cotangent, c->classes, h->parts[k].w, h->parts[k].ldw,
+			p->count, d, c->classes, h->scale, 0);
+	if (c->fc_norm) {
+		memset(p->w->mixed, 0, parts * sizeof(float));
+		norm_backward(p, p->w->mixed, dpooled, &weights->fc_norm, &p->w->fc, h->count);
+		dpooled = p->w->mixed;
+	}
+	float *dnormed = c->final_norm ? p->w->normed : dstream;
+	memset(dstream, 0, rows * sizeof(*dstream));
+	memset(dnormed, 0, rows * sizeof(*dnormed));
+	pool_backward(p, dnormed, dpooled, leaving);
+	if (c->final_norm)
+		norm_backward(p, dstream, dnormed, &weights->norm, &p->w->last, leaving);
 }
 
-/* dt (count, tokens, width): the cotangents of the class tokens, zeros for the others. */
-static void spread(const struct pass *p, float *dt, const float *dclassified)
+/* dt (count, tokens, width): the cotangents of the tokens that leave the last block, zeros for the others. */
+static void spread(const struct pass *p, float *dt, const float *dleaving, int leaving)
 {
-	size_t d = (size_t)p->vit->config.width, image = d * (size_t)p->vit->config.tokens;
+	size_t part = (size_t)(leaving * p->vit->config.width);
+	size_t image = (size_t)(p->vit->config.tokens * p->vit->config.width);
 
 	memset(dt, 0, (size_t)p->count * image * sizeof(*dt));
 	for (int i = 0; i < p->count; i++)
-		memcpy(dt + (size_t)i * image, dclassified + (size_t)i * d, d * sizeof(*dt));
+		memcpy(dt + (size_t)i * image, dleaving + (size_t)i * part, part * sizeof(*dt));
 }
 
 /* x (n, channels, H, W) from patches as rows: the adjoint (and inverse) of gathering them. */
@@ -171,13 +279,19 @@ static void scatter_patches(float *x, const float *patches, const struct vit_con
 	}
 }
 
-static void embed_backward(const struct pass *p, float *dx, const float *dt, const float *x)
+static void embed_backward(const struct pass *p, float *dx, float *dt)
 {
 	const struct vit_config *c = &p->vit->config;
 	const struct vit_weights *weights = &p->vit->weights;
-	int grid = c->grid_h * c->grid_w, d = c->width, k = c->channels * c->patch * c->patch;
-	size_t pixels = (size_t)c->channels * (size_t)c->image_h * (size_t)c->image_w;
+	int grid = c->grid_h * c->grid_w, d = c->width, k = vit_patch_inputs(c);
 
+	if (c->norm_pre) {
+		size_t size = (size_t)p->count * (size_t)(c->tokens * d) * sizeof(*dt);
+
+		memcpy(p->w->normed, dt, size);
+		memset(dt, 0, size);
+		norm_backward(p, dt, p->w->normed, &weights->norm_pre, &p->w->pre, c->tokens);
+	}
 	for (int i = 0; i < p->count; i++) {
 		const float *g = dt + (size_t)i * (size_t)(c->tokens * d), *patch_g = g + c->prefix * d;
 
@@ -185,13 +299,39 @@ static void embed_backward(const struct pass *p, float *dx, const float *dt, con
 			grid, k, d, 1, 0);
 		if (!p->account)
 			continue;
-		p->account[i].class_token += rows_dot(g, weights->cls_token, 1, d);
-		p->account[i].positions += c->no_embed_class
-						   ? rows_dot(patch_g, weights->pos_embed, 1, grid * d)
-						   : rows_dot(g, weights->pos_embed, 1, c->tokens * d);
-		p->account[i].biases += rows_dot(patch_g, weights->patch.b, grid, d);
+		p->account[i].prefix += rows_dot(g, weights->prefix, 1, c->prefix * d);
+		p->account[i].positions += rows_dot(g, weights->pos, 1, c->tokens * d);
+		if (weights->patch.b)
+			p->account[i].biases += rows_dot(patch_g, weights->patch.b, grid, d);
 	}
 	scatter_patches(dx, p->w->patches, c, p->count);
+}
+
+/* The same of a B-cos network: no prefix; positions are added to what the patch layer gives. */
+static void embed_backward_bcos(const struct pass *p, float *dx, float *dt)
+{
+	const struct vit_config *c = &p->vit->config;
+	const struct vit_weights *weights = &p->vit->weights;
+	int d = c->width, k = vit_patch_inputs(c);
+	size_t pixels = (size_t)c->channels * (size_t)c->image_h * (size_t)c->image_w;
+
+	for (int i = 0; p->account && i < p->count; i++)
+		p->account[i].positions +=
+			rows_dot(dt + (size_t)i * (size_t)(c->tokens * d), weights->pos, 1, c->tokens * d);
+	unit_backward(p, p->w->patches, dt, dt, &weights->patch, &p->w->patch, c->tokens, d, k);
+	if (!c->stem_depth)
+		scatter_patches(dx, p->w->patches, c, p->count);
+	for (int i = 0; i < p->count && c->stem_depth; i++)
+		stem_backward(&p->w->stem, dx + (size_t)i * pixels,
+			p->w->patches + (size_t)i * (size_t)(c->tokens * k), c, weights, i / p->per,
+			p->frozen);
+}
+
+static void account_pixels(const struct pass *p, const float *dx, const float *x)
+{
+	const struct vit_config *c = &p->vit->config;
+	size_t pixels = (size_t)c->channels * (size_t)c->image_h * (size_t)c->image_w;
+
 	for (int i = 0; p->account && i < p->count; i++)
 		p->account[i].pixels +=
 			rows_dot(dx + (size_t)i * pixels, x + (size_t)(i / p->per) * pixels, 1, (int)pixels);
@@ -208,17 +348,19 @@ void vit_backward_shared(const struct vit *vit, struct vit_work *w, float *dx, c
 		BUG("backward pass of %d cotangents, workspace for %d", p.count, w->batch);
 	if (account)
 		memset(account, 0, (size_t)p.count * sizeof(*account));
-	head_backward(&p, w->classified, cotangent);
-	for (int l = vit->config.depth - 1; l >= 0; l--) {
-		bool narrow = vit_queries(&vit->config, l) < vit->config.tokens;
-		float *dleaving = narrow ? w->classified : w->tokens;
+	int last = vit->config.depth - 1, leaving = vit_queries(&vit->config, last);
+	float *dleaving = leaving < vit->config.tokens ? w->classified : w->tokens;
 
+	head_backward(&p, dleaving, cotangent);
+	for (int l = last; l >= 0; l--) {
 		mlp_backward(&p, dleaving, l);
-		if (narrow)
-			spread(&p, w->tokens, dleaving);
+		if (dleaving != w->tokens)
+			spread(&p, w->tokens, dleaving, leaving);
 		attention_branch_backward(&p, w->tokens, dleaving, l);
+		dleaving = w->tokens;
 	}
-	embed_backward(&p, dx, w->tokens, x);
+	(vit->config.bcos ? embed_backward_bcos : embed_backward)(&p, dx, w->tokens);
+	account_pixels(&p, dx, x);
 }
 
 void vit_backward(const struct vit *vit, struct vit_work *w, float *dx, const float *cotangent,

@@ -1,122 +1,234 @@
 #include "model/vit_config.h"
 
-#include "formats/json.h"
+#include "model/vit_config_parts.h"
+#include "model/vit_names.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* A family: the architectures that start with `name`. What tensors do not tell is here: heads and eps. */
-static const struct family {
-	const char *name;
-	int width, heads;
-	float eps;
-} families[] = {
-	{"vit_tiny_patch", 192, 3, 1e-6f},
-	{"vit_small_patch", 384, 6, 1e-6f},
-	{"vit_base_patch", 768, 12, 1e-6f},
-	{"vit_large_patch", 1024, 16, 1e-6f},
-	{"vit_huge_patch", 1280, 16, 1e-6f},
-	{"deit_tiny_patch", 192, 3, 1e-6f},
-	{"deit_small_patch", 384, 6, 1e-6f},
-	{"deit_base_patch", 768, 12, 1e-6f},
-	{"deit3_small_patch", 384, 6, 1e-6f},
-	{"deit3_medium_patch", 512, 8, 1e-6f},
-	{"deit3_base_patch", 768, 12, 1e-6f},
-	{"deit3_large_patch", 1024, 16, 1e-6f},
-	{"deit3_huge_patch", 1280, 16, 1e-6f},
-};
+/* MOST_TOKENS: beyond, one attention matrix alone takes 17 GB. */
+enum { MOST_BLOCKS = 1000, MOST_PIXELS = 8192, MOST_TOKENS = 65536 };
 
-/* Arguments of a timm model that tensors and the fields below already answer for. Any other may change the
- * arithmetic. */
-static const char *const known_arguments[] = {"img_size", "patch_size", "embed_dim", "depth", "num_heads",
-	"mlp_ratio", "num_classes", "in_chans", "global_pool", "init_values", "no_embed_class"};
+/* ---- what the tensors say ---- */
 
-static const struct family *find_family(const char *architecture)
+int vit_patch_inputs(const struct vit_config *c)
 {
-	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++)
-		if (!strncmp(architecture, families[i].name, strlen(families[i].name)))
-			return &families[i];
-	return NULL;
+	return c->stem_depth ? c->stem[c->stem_depth - 1] : c->channels * c->patch * c->patch;
 }
 
-static int unsupported(const char *architecture, const char *path, struct err *err)
+int vit_dim(const struct vit_config *c, const struct safetensors *st, const char *name, int axis)
 {
-	char list[512] = "";
-
-	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++)
-		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s*", i ? ", " : "",
-			families[i].name);
-	return err_set(err, "%s: architecture \"%s\" is not supported: expected one of %s", path,
-		architecture, list);
-}
-
-static int dim(const struct safetensors *st, const char *name, int axis)
-{
-	const struct tensor *t = safetensors_find(st, name);
+	const struct tensor *t = vit_find(c, st, name);
 
 	return t && axis < t->ndim && t->shape[axis] < 1 << 24 ? (int)t->shape[axis] : 0;
 }
 
-/* Sizes that the tensors give away by themselves. Consistency is checked when the weights are taken. */
-static int infer_shapes(struct vit_config *c, const struct safetensors *st, struct err *err)
+static bool has(const struct vit_config *c, const struct safetensors *st, const char *name)
+{
+	return vit_find(c, st, name) != NULL;
+}
+
+/* How many blocks there are. */
+static int count_blocks(const struct vit_config *c, const struct safetensors *st)
 {
 	char name[64];
+	int n;
 
-	c->width = dim(st, "patch_embed.proj.weight", 0);
-	c->channels = dim(st, "patch_embed.proj.weight", 1);
-	c->patch = dim(st, "patch_embed.proj.weight", 2);
-	c->hidden = dim(st, "blocks.0.mlp.fc1.weight", 0);
-	c->classes = dim(st, "head.weight", 0);
-	c->layer_scale = safetensors_find(st, "blocks.0.ls1.gamma") != NULL;
-	c->prefix = 1;
-	for (c->depth = 0; c->depth < 1000; c->depth++) {
-		snprintf(name, sizeof(name), "blocks.%d.attn.qkv.weight", c->depth);
-		if (!safetensors_find(st, name))
+	for (n = 0; n < MOST_BLOCKS; n++) {
+		snprintf(name, sizeof(name), "blocks.%d.norm1.weight", n);
+		if (!has(c, st, name))
 			break;
 	}
-	static const char *const needed[] = {"cls_token", "pos_embed", "patch_embed.proj.weight",
-		"blocks.0.attn.qkv.weight", "blocks.0.mlp.fc1.weight", "norm.weight", "head.weight"};
-	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
-		if (!safetensors_find(st, needed[i]))
+	return n;
+}
+
+static int check_needed(const struct vit_config *c, const struct safetensors *st, struct err *err)
+{
+	static const char *const needed[] = {
+		"pos_embed", "patch_embed.proj.weight", "blocks.0.norm1.weight", "blocks.0.mlp.fc2.weight"};
+	char name[VIT_NAME];
+
+	for (size_t i = c->layout == VIT_BCOS; i < sizeof(needed) / sizeof(needed[0]); i++)
+		if (!has(c, st, needed[i]))
 			return err_set(err,
-				"%s: tensor %s is missing: not a timm Vision Transformer that classifies by "
-				"its class token",
-				st->path, needed[i]);
-	if (c->width < 1 || c->channels != 3 || c->patch < 1 || c->hidden < 1 || c->classes < 1)
+				"%s: tensor %s is missing: not a Vision Transformer of the kinds that are "
+				"supported",
+				st->path, vit_name(name, c, st, needed[i]));
+	return 0;
+}
+
+int vit_infer_shapes(struct vit_config *c, const struct safetensors *st, struct err *err)
+{
+	if (check_needed(c, st, err))
+		return -1;
+	c->width = vit_dim(c, st, "patch_embed.proj.weight", 0);
+	if (c->layout != VIT_BCOS) {
+		c->channels = vit_dim(c, st, "patch_embed.proj.weight", 1);
+		c->patch = vit_dim(c, st, "patch_embed.proj.weight", 2);
+	} else if (vit_infer_bcos(c, st, err)) {
+		return -1;
+	}
+	c->hidden = vit_dim(c, st, "blocks.0.mlp.fc2.weight", 1);
+	c->depth = count_blocks(c, st);
+	c->classes = vit_dim(c, st, "head.weight", 0);
+	c->class_token = has(c, st, "cls_token");
+	c->dist_token = has(c, st, "dist_token");
+	c->dist_head = has(c, st, "head_dist.weight");
+	c->registers = vit_dim(c, st, "reg_token", 1);
+	c->prefix = c->class_token + c->dist_token + c->registers;
+	c->layer_scale = has(c, st, "blocks.0.ls1.gamma");
+	c->qk_norm = has(c, st, "blocks.0.attn.q_norm.weight");
+	c->qkv_bias =
+		has(c, st, c->layout == VIT_TRANSFORMERS ? "blocks.0.attn.q.bias" : "blocks.0.attn.qkv.bias");
+	c->proj_bias = has(c, st, "blocks.0.attn.proj.bias");
+	c->mlp_bias = has(c, st, "blocks.0.mlp.fc2.bias");
+	c->norm_pre = has(c, st, "norm_pre.weight");
+	c->final_norm = has(c, st, "norm.weight");
+	c->fc_norm = has(c, st, "fc_norm.weight");
+	c->pool = !c->class_token || c->fc_norm ? VIT_POOL_AVG : VIT_POOL_TOKEN;
+	if (c->width && vit_dim(c, st, "head.weight", 1) == 2 * c->width)
+		c->pool = VIT_POOL_BOTH;
+	if (!c->bcos && (has(c, st, "blocks.0.mlp.fc1_g.weight") ||
+				vit_dim(c, st, "blocks.0.mlp.fc1.weight", 0) == 2 * c->hidden))
+		c->activation = VIT_SWIGLU;
+	if (c->width < 1 || c->channels != (c->bcos ? 6 : 3) || c->patch < 1 || c->hidden < 1)
 		return err_set(err,
-			"%s: tensor patch_embed.proj.weight, fc1 or head: expected non-empty shapes for 3 "
-			"channels",
+			"%s: tensor patch_embed.proj.weight or blocks.0.mlp.fc2.weight: expected non-empty "
+			"shapes for %d channels",
+			st->path, c->bcos ? 6 : 3);
+	return 0;
+}
+
+/* ---- what follows from heads and input size ---- */
+
+/* The grid of the positional table: that of the checkpoint's own input size; for how many of the prefix
+ * tokens it has rows: all, none (no_embed_class) or, in transformers, the class token alone. */
+static int derive_positions(struct vit_config *c, const struct safetensors *st, struct err *err)
+{
+	char name[VIT_NAME];
+
+	if (c->bcos) /* sines and cosines, at any grid */
+		return 0;
+	int rows = vit_dim(c, st, "pos_embed", 1), grid = c->pos_h * c->pos_w;
+
+	c->pos_prefix = rows - grid;
+	if (c->pos_prefix == c->prefix || c->pos_prefix == 0 ||
+		(c->layout == VIT_TRANSFORMERS && c->pos_prefix == c->class_token + c->dist_token))
+		return 0;
+	return err_set(err, "%s: tensor %s has %d rows, expected %d or %d for a grid of %d x %d", st->path,
+		vit_name(name, c, st, "pos_embed"), rows, grid, grid + c->prefix, c->pos_h, c->pos_w);
+}
+
+static int check_size(const struct vit_config *c, const char *where, struct err *err)
+{
+	if (c->patch < 1 || c->image_h < 1 || c->image_w < 1 || c->image_h > MOST_PIXELS ||
+		c->image_w > MOST_PIXELS || c->image_h % c->patch || c->image_w % c->patch)
+		return err_set(err, "%s: image of %d x %d pixels is not a whole number of patches of %d",
+			where, c->image_h, c->image_w, c->patch);
+	return 0;
+}
+
+static int derive(
+	struct vit_config *c, const struct safetensors *st, const struct vit_options *o, struct err *err)
+{
+	if (c->heads < 1 || c->width % c->heads)
+		return err_set(err, "%s: %d heads do not divide the width %d", st->path, c->heads, c->width);
+	if (check_size(c, st->path, err))
+		return -1;
+	c->head_dim = c->width / c->heads;
+	c->pos_h = c->image_h / c->patch;
+	c->pos_w = c->image_w / c->patch;
+	if (derive_positions(c, st, err))
+		return -1;
+	if (c->input_h) {
+		c->image_h = c->input_h;
+		c->image_w = c->input_w;
+	}
+	if (o && o->height) {
+		c->image_h = o->height;
+		c->image_w = o->width;
+	}
+	if (check_size(c, o && o->height ? "model.input_size" : st->path, err))
+		return -1;
+	c->grid_h = c->image_h / c->patch;
+	c->grid_w = c->image_w / c->patch;
+	c->tokens = c->prefix + c->grid_h * c->grid_w;
+	if (c->tokens > MOST_TOKENS)
+		return err_set(err, "%s: %d x %d pixels in patches of %d are %d tokens, more than %d",
+			st->path, c->image_h, c->image_w, c->patch, c->tokens, MOST_TOKENS);
+	return 0;
+}
+
+/* What the head takes must be there. */
+static int check_head(
+	struct vit_config *c, const struct safetensors *st, const struct vit_options *o, struct err *err)
+{
+	if (o && o->head && c->bcos)
+		return err_set(
+			err, "%s: a B-cos network has a head of its own: model.head is not for it", st->path);
+	if (o && o->head) {
+		/* shapes decide: one width is the class token, or the mean where there is none; two are both
+		 */
+		c->classes = o->head_classes;
+		c->dist_head = false;
+		c->external_head = true;
+		c->head_input = o->head_input;
+		if (o->head_inputs == 2 * c->width)
+			c->pool = VIT_POOL_BOTH;
+		else if (o->head_inputs != c->width)
+			return err_set(err,
+				"%s: takes %d inputs, expected %d (the class token or the mean patch) or %d "
+				"(both)",
+				o->head, o->head_inputs, c->width, 2 * c->width);
+		else if (o->head_input == VIT_HEAD_AVG || !c->class_token)
+			c->pool = VIT_POOL_AVG;
+		else
+			c->pool = VIT_POOL_TOKEN;
+	}
+	if (c->classes < 1)
+		return err_set(err,
+			"%s: tensor head.weight is missing: a network without a head needs one, see "
+			"model.head",
+			st->path);
+	if (c->pool != VIT_POOL_AVG && !c->class_token)
+		return err_set(err,
+			"%s: tensor cls_token is missing, and the class token is what is classified",
+			st->path);
+	if (!c->final_norm && !c->fc_norm)
+		return err_set(err, "%s: neither tensor norm.weight nor fc_norm.weight is there", st->path);
+	if (c->dist_head && (!c->dist_token || c->pool != VIT_POOL_TOKEN))
+		return err_set(err,
+			"%s: tensor head_dist.weight: expected a dist_token beside the class token",
 			st->path);
 	return 0;
 }
 
-/* Everything that follows from heads and image size. */
-static int derive(struct vit_config *c, const struct safetensors *st, struct err *err)
-{
-	int rows = dim(st, "pos_embed", 1);
+/* ---- config.json ---- */
 
-	if (c->heads < 1 || c->width % c->heads)
-		return err_set(err, "%s: %d heads do not divide the width %d", st->path, c->heads, c->width);
-	if (c->patch < 1 || c->image_h < 1 || c->image_w < 1 || c->image_h % c->patch ||
-		c->image_w % c->patch)
-		return err_set(err, "%s: image of %d x %d pixels is not a whole number of patches of %d",
-			st->path, c->image_h, c->image_w, c->patch);
-	c->head_dim = c->width / c->heads;
-	c->grid_h = c->image_h / c->patch;
-	c->grid_w = c->image_w / c->patch;
-	c->tokens = c->prefix + c->grid_h * c->grid_w;
-	c->no_embed_class = rows == c->grid_h * c->grid_w;
-	if (!c->no_embed_class && rows != c->tokens)
-		return err_set(err,
-			"%s: tensor pos_embed has %d rows, expected %d or %d for a grid of %d x %d", st->path,
-			rows, c->tokens - c->prefix, c->tokens, c->grid_h, c->grid_w);
+int vit_check_integer(const json_t *object, const char *key, int have, const char *path, struct err *err)
+{
+	const json_t *v = json_object_get(object, key);
+
+	if (v && !json_is_null(v) && json_integer_value(v) != have)
+		return err_set(err, "%s: %s is %lld, but the tensors say %d", path, key,
+			(long long)json_integer_value(v), have);
 	return 0;
 }
 
-static int read_triple(float out[3], const json_t *cfg, const char *key, const char *path, struct err *err)
+int vit_check_switch(const json_t *object, const char *key, bool have, const char *path, struct err *err)
 {
-	const json_t *list = json_object_get(cfg, key);
+	const json_t *v = json_object_get(object, key);
+
+	if (v && !json_is_null(v) && json_is_true(v) != have)
+		return err_set(err, "%s: %s is %s, but the tensors say otherwise", path, key,
+			json_is_true(v) ? "true" : "false");
+	return 0;
+}
+
+int vit_read_triple(float out[3], const json_t *object, const char *key, const char *path, struct err *err)
+{
+	const json_t *list = json_object_get(object, key);
 
 	for (size_t i = 0; i < 3; i++) {
 		const json_t *v = json_array_get(list, i);
@@ -129,105 +241,54 @@ static int read_triple(float out[3], const json_t *cfg, const char *key, const c
 	return 0;
 }
 
-static int read_input_size(
-	struct vit_config *c, const json_t *cfg, const json_t *args, const char *path, struct err *err)
+/* The part of the names before "embeddings.": "vit.", or nothing for a network saved without a head; of B-cos
+ * "0." or nothing. */
+static int find_root(struct vit_config *c, const struct safetensors *st, struct err *err)
 {
-	const json_t *size = json_object_get(cfg, "input_size"), *img = json_object_get(args, "img_size");
-	json_int_t h = json_integer_value(json_array_get(size, 1)),
-		   w = json_integer_value(json_array_get(size, 2));
+	bool bcos = c->layout == VIT_BCOS;
+	const char *suffix = bcos ? "to_patch_embedding.linear.linear.weight"
+				  : "embeddings.patch_embeddings.projection.weight";
 
-	if (json_array_size(size) != 3 || h < 1 || w < 1 || h > 8192 || w > 8192)
-		return err_set(err, "%s: input_size: expected [3, height, width], at most 8192", path);
-	if (json_integer_value(json_array_get(size, 0)) != c->channels)
-		return err_set(err, "%s: input_size: expected %d channels as in patch_embed.proj.weight",
-			path, c->channels);
-	if (h != w)
-		return err_set(err, "%s: input_size: %lld x %lld is not square, which is not supported", path,
-			(long long)h, (long long)w);
-	if (img && json_integer_value(img) != h)
-		return err_set(
-			err, "%s: input_size %lld disagrees with model_args.img_size", path, (long long)h);
-	c->image_h = (int)h;
-	c->image_w = (int)w;
-	return 0;
-}
+	for (int i = 0; i < st->count; i++) {
+		size_t n = strlen(st->tensors[i].name), length = strlen(suffix);
 
-static int read_preprocessing(struct vit_config *c, const json_t *cfg, const char *path, struct err *err)
-{
-	const char *interpolation = json_string_value(json_object_get(cfg, "interpolation"));
-	const char *crop_mode = json_string_value(json_object_get(cfg, "crop_mode"));
-	const json_t *pct = json_object_get(cfg, "crop_pct");
-
-	if (crop_mode && strcmp(crop_mode, "center"))
-		return err_set(err, "%s: crop_mode: expected \"center\", got \"%s\"", path, crop_mode);
-	if (resize_filter_parse(&c->interpolation, interpolation ? interpolation : "", err))
-		return err_prefix(err, "%s: interpolation", path);
-	c->crop_pct = json_number_value(pct);
-	if (!json_is_number(pct) || !(c->crop_pct > 0.1 && c->crop_pct <= 1))
-		return err_set(err, "%s: crop_pct: expected a number in (0.1, 1]", path);
-	if (read_triple(c->mean, cfg, "mean", path, err) || read_triple(c->std, cfg, "std", path, err))
-		return -1;
-	for (int i = 0; i < 3; i++)
-		if (!(c->std[i] > 0))
-			return err_set(err, "%s: std: expected positive numbers", path);
-	return 0;
-}
-
-static int check_integer(const json_t *object, const char *key, int have, const char *path, struct err *err)
-{
-	const json_t *v = json_object_get(object, key);
-
-	if (v && !json_is_null(v) && json_integer_value(v) != have)
-		return err_set(err, "%s: %s is %lld, but the tensors say %d", path, key,
-			(long long)json_integer_value(v), have);
-	return 0;
-}
-
-static int read_network(
-	struct vit_config *c, const json_t *root, const json_t *args, const char *path, struct err *err)
-{
-	const struct family *f = find_family(c->architecture);
-	const json_t *heads = json_object_get(args, "num_heads"),
-		     *pool = json_object_get(root, "global_pool");
-	const char *key;
-	json_t *value;
-
-	if (!f)
-		return unsupported(c->architecture, path, err);
-	json_object_foreach((json_t *)(uintptr_t)args, key, value)
-	{
-		bool known = false;
-
-		for (size_t i = 0; i < sizeof(known_arguments) / sizeof(known_arguments[0]); i++)
-			known |= !strcmp(key, known_arguments[i]);
-		if (!known)
-			return err_set(err, "%s: model_args.%s is not supported", path, key);
+		if (n < length || n - length >= sizeof(c->root) ||
+			strcmp(st->tensors[i].name + n - length, suffix))
+			continue;
+		snprintf(c->root, sizeof(c->root), "%.*s", (int)(n - length), st->tensors[i].name);
+		return 0;
 	}
-	if (json_object_get(args, "global_pool"))
-		pool = json_object_get(args, "global_pool");
-	if (pool && (!json_is_string(pool) || strcmp(json_string_value(pool), "token")))
-		return err_set(err, "%s: global_pool: only \"token\" is supported", path);
-	if (!heads && c->width != f->width)
-		return err_set(err, "%s: %s has width %d, but the tensors say %d; give model_args.num_heads",
-			path, c->architecture, f->width, c->width);
-	if (heads && (json_integer_value(heads) < 1 || json_integer_value(heads) > c->width))
-		return err_set(
-			err, "%s: model_args.num_heads: expected an integer from 1 to %d", path, c->width);
-	if (args && !json_is_object(args))
-		return err_set(err, "%s: model_args: expected an object", path);
-	c->heads = heads ? (int)json_integer_value(heads) : f->heads;
-	c->eps = f->eps;
-	if (check_integer(root, "num_classes", c->classes, path, err) ||
-		check_integer(root, "num_features", c->width, path, err) ||
-		check_integer(args, "embed_dim", c->width, path, err) ||
-		check_integer(args, "depth", c->depth, path, err) ||
-		check_integer(args, "patch_size", c->patch, path, err) ||
-		check_integer(args, "num_classes", c->classes, path, err))
-		return -1;
-	return 0;
+	return err_set(err, "%s: tensor %s%s is missing: not a Vision Transformer of %s", st->path,
+		bcos ? "0." : "", suffix, bcos ? "B-cos v2" : "transformers");
 }
 
-int vit_config_read(struct vit_config *c, const char *dir, const struct safetensors *st, struct err *err)
+static int read_root(struct vit_config *c, const json_t *root, const char *dir, const char *path,
+	const struct safetensors *st, const struct vit_options *o, struct err *err)
+{
+	const char *architecture = json_string_value(json_object_get(root, "architecture"));
+	const char *type = json_string_value(json_object_get(root, "model_type"));
+
+	if (!architecture && !type)
+		return err_set(err,
+			"%s: expected an \"architecture\" as timm has it, or a \"model_type\" of "
+			"transformers",
+			path);
+	snprintf(c->architecture, sizeof(c->architecture), "%s", architecture ? architecture : type);
+	c->layout = architecture ? vit_layout_of(architecture) : VIT_TRANSFORMERS;
+	c->bcos = c->layout == VIT_BCOS;
+	if (architecture ? vit_known_timm(architecture, path, err) : vit_known_transformers(type, path, err))
+		return -1;
+	if (c->layout != VIT_TIMM && find_root(c, st, err))
+		return -1;
+	if (vit_infer_shapes(c, st, err))
+		return -1;
+	if (architecture ? vit_read_timm(c, root, path, err) : vit_read_transformers(c, root, dir, path, err))
+		return -1;
+	return check_head(c, st, o, err) ? -1 : derive(c, st, o, err);
+}
+
+int vit_config_read(struct vit_config *c, const char *dir, const struct safetensors *st,
+	const struct vit_options *o, struct err *err)
 {
 	char path[4096];
 
@@ -236,19 +297,7 @@ int vit_config_read(struct vit_config *c, const char *dir, const struct safetens
 	json_t *root = json_read_file(path, err);
 	if (!root)
 		return -1;
-	const json_t *cfg = json_object_get(root, "pretrained_cfg"),
-		     *args = json_object_get(root, "model_args");
-	const char *architecture = json_string_value(json_object_get(root, "architecture"));
-	int rc = -1;
-
-	if (!cfg)
-		cfg = root; /* as older files of timm have it */
-	snprintf(c->architecture, sizeof(c->architecture), "%s", architecture ? architecture : "");
-	if (!architecture)
-		err_set(err, "%s: architecture: expected the timm name of the network", path);
-	else if (!infer_shapes(c, st, err) && !read_network(c, root, args, path, err) &&
-		 !read_input_size(c, cfg, args, path, err) && !read_preprocessing(c, cfg, path, err))
-		rc = derive(c, st, err);
+	int rc = read_root(c, root, dir, path, st, o, err);
 	json_decref(root);
 	return rc;
 }
@@ -264,22 +313,64 @@ int vit_config_infer(struct vit_config *c, int heads, float eps, int image_h, in
 		.interpolation = RESIZE_BICUBIC,
 		.std = {1, 1, 1}};
 	snprintf(c->architecture, sizeof(c->architecture), "vit (recorded weights)");
-	if (infer_shapes(c, st, err))
+	if (vit_infer_shapes(c, st, err) || check_head(c, st, NULL, err))
 		return -1;
-	return derive(c, st, err);
+	return derive(c, st, NULL, err);
+}
+
+/* ---- as text ---- */
+
+const char *vit_pool_name(enum vit_pool pool)
+{
+	static const char *const names[] = {"token", "avg", "token and avg"};
+
+	return names[pool];
+}
+
+const char *vit_activation_name(enum vit_activation activation)
+{
+	static const char *const names[] = {"gelu", "quick_gelu", "swiglu", "identity"};
+
+	return names[activation];
+}
+
+static const char *yes(bool flag)
+{
+	return flag ? "true" : "false";
+}
+
+/* What other networks do not have. */
+static void add_bcos(char *buf, const struct vit_config *c)
+{
+	size_t n = strlen(buf);
+
+	n += (size_t)snprintf(buf + n, VIT_CONFIG_TEXT - n, "bcos: true\nlogit_bias: %.9g\nconv_stem: [",
+		(double)c->logit_bias);
+	for (int l = 0; l < c->stem_depth; l++)
+		n += (size_t)snprintf(buf + n, VIT_CONFIG_TEXT - n, "%s%d", l ? ", " : "", c->stem[l]);
+	snprintf(buf + n, VIT_CONFIG_TEXT - n, "]\n");
 }
 
 char *vit_config_text(char *buf, const struct vit_config *c)
 {
 	snprintf(buf, VIT_CONFIG_TEXT,
-		"architecture: %s\ninput_size: [%d, %d, %d]\npatch_size: %d\nembed_dim: %d\ndepth: "
-		"%d\nnum_heads: %d\n"
-		"mlp_hidden: %d\nnum_classes: %d\nlayer_scale: %s\nno_embed_class: %s\neps: %.9g\n"
-		"interpolation: %s\ncrop_pct: %.17g\nmean: [%.9g, %.9g, %.9g]\nstd: [%.9g, %.9g, %.9g]\n",
+		"architecture: %s\ninput_size: [%d, %d, %d]\npatch_size: %d\nembed_dim: %d\ndepth: %d\n"
+		"num_heads: %d\nmlp_hidden: %d\nact_layer: %s\nnum_classes: %d\nglobal_pool: %s\n"
+		"class_token: %s\ndist_token: %s\ndist_head: %s\nreg_tokens: %d\npos_embed: [%d, %d, %d]\n"
+		"bias: [%s, %s, %s]\npre_norm: %s\nfinal_norm: %s\nfc_norm: %s\nqk_norm: "
+		"%s\nlayer_scale: %s\nexternal_head: %s %d\n"
+		"eps: %.9g\ninterpolation: %s\ncrop_pct: %.17g\nsquash: %s\n"
+		"mean: [%.9g, %.9g, %.9g]\nstd: [%.9g, %.9g, %.9g]\n",
 		c->architecture, c->channels, c->image_h, c->image_w, c->patch, c->width, c->depth, c->heads,
-		c->hidden, c->classes, c->layer_scale ? "true" : "false",
-		c->no_embed_class ? "true" : "false", (double)c->eps, resize_filter_name(c->interpolation),
-		c->crop_pct, (double)c->mean[0], (double)c->mean[1], (double)c->mean[2], (double)c->std[0],
-		(double)c->std[1], (double)c->std[2]);
+		c->hidden, vit_activation_name(c->activation), c->classes, vit_pool_name(c->pool),
+		yes(c->class_token), yes(c->dist_token), yes(c->dist_head), c->registers, c->pos_prefix,
+		c->pos_h, c->pos_w, yes(c->qkv_bias), yes(c->proj_bias), yes(c->mlp_bias), yes(c->norm_pre),
+		yes(c->final_norm), yes(c->fc_norm), yes(c->qk_norm), yes(c->layer_scale),
+		yes(c->external_head), (int)c->head_input, (double)c->eps,
+		resize_filter_name(c->interpolation), c->crop_pct, yes(c->squash), (double)c->mean[0],
+		(double)c->mean[1], (double)c->mean[2], (double)c->std[0], (double)c->std[1],
+		(double)c->std[2]);
+	if (c->bcos)
+		add_bcos(buf, c);
 	return buf;
 }

@@ -59,67 +59,6 @@ static int unknown_option(
 	return unknown(err, "key", &n);
 }
 
-/* ---- values ---- */
-
-/* The configuration is kept as YAML, which is UTF-8: no longer form than needed, no surrogate, nothing beyond
- * U+10FFFF. */
-static int is_utf8(const char *text)
-{
-	const unsigned char *s = (const unsigned char *)text;
-
-	while (*s) {
-		int more = *s < 0x80                 ? 0
-			   : *s >= 0xc2 && *s < 0xe0 ? 1
-			   : *s >= 0xe0 && *s < 0xf0 ? 2
-			   : *s >= 0xf0 && *s < 0xf5 ? 3
-						     : -1;
-		int low = *s == 0xe0 ? 0xa0 : *s == 0xf0 ? 0x90 : 0x80; /* of the second byte */
-		int high = *s == 0xed ? 0x9f : *s == 0xf4 ? 0x8f : 0xbf;
-
-		if (more < 0 || (more > 0 && (s[1] < low || s[1] > high)))
-			return 0;
-		for (s++; more > 0; more--, s++)
-			if ((*s & 0xc0) != 0x80)
-				return 0;
-	}
-	return 1;
-}
-
-static int set_target(struct config *c, const char *text, struct err *err)
-{
-	long index;
-
-	if (!strcmp(text, "label"))
-		c->target = TARGET_LABEL;
-	else if (!strcmp(text, "prediction"))
-		c->target = TARGET_PREDICTION;
-	else if (num_parse_long(&index, text) && index >= 0 && index < 1 << 24) {
-		c->target = TARGET_INDEX;
-		c->target_index = (int)index;
-	} else
-		return err_set(
-			err, "target: expected label, prediction or a class index, got \"%.60s\"", text);
-	return 0;
-}
-
-/* Sets a key; a relative path is put behind `base`. */
-static int set_value(struct config *object, const struct option_row *o, const char *text, const char *base,
-	struct err *err)
-{
-	if (!o->standard && !*text)
-		return err_set(err, "%s: expected a value", o->name);
-	if (o->offset == AT(data.target) && set_target(object, text, err))
-		return -1;
-	if (o->type != OPT_PATH)
-		return option_set(object, o, text, err);
-	char *full = !*text || *text == '/' ? x_strdup(text) : x_asprintf("%s/%s", base, text);
-	/* the whole path: a folder's name need not be UTF-8 */
-	int rc = is_utf8(full) ? option_set(object, o, full, err)
-			       : err_set(err, "%s: expected UTF-8 in \"%.200s\"", o->name, full);
-	free(full);
-	return rc;
-}
-
 static int name_is_good(const char *name)
 {
 	size_t n = strlen(name);
@@ -399,7 +338,7 @@ static int read_section(struct parse *p, const struct config_section *s, int map
 			rc = unknown_option(p->err, s->options, name, NULL);
 		if (!rc && o && given[o - s->options])
 			rc = err_set(p->err, "%s: given twice", name);
-		if (!rc && o && !(rc = set_value(p->c, o, text, p->base, p->err)))
+		if (!rc && o && !(rc = config_set_value(p->c, o, text, p->base, p->err)))
 			given[o - s->options] = true;
 		if (rc)
 			return error_at(p->err, (struct where){p->doc, key, NULL}, s->name);
@@ -421,7 +360,7 @@ static int override_section(struct parse *p, const struct config_section *s, boo
 			continue;
 		char *name = strndup(text + n + 1, (size_t)(equals - text) - n - 1);
 		const struct option_row *o = option_find(s->options, name);
-		int rc = o ? set_value(p->c, o, equals + 1, cwd, p->err)
+		int rc = o ? config_set_value(p->c, o, equals + 1, cwd, p->err)
 			   : unknown_option(p->err, s->options, name, NULL);
 		free(name);
 		if (rc)

@@ -10,7 +10,18 @@ static const struct option_row run_options[] = {
 	OPTION_END};
 static const struct option_row model_options[] = {
 	{"path", OPT_PATH, AT(model.path), NULL, 0, 0, NULL,
-		"checkpoint folder: config.json and model.safetensors, as timm publishes them"},
+		"checkpoint folder: config.json and model.safetensors, as timm or transformers publish them"},
+	{"head", OPT_PATH, AT(model.head), "", 0, 0, NULL,
+		"safetensors file of a linear head (matrix and bias) for a network without one, as DINO is "
+		"evaluated; of one width: the class token, of two: class token and mean patch"},
+	{"head_input", OPT_CHOICE, AT(model.head_input), "auto", 0, 0, "auto|avg|interleaved",
+		"what model.head takes: auto (one width: the class token; two: class token, then mean "
+		"patch), avg "
+		"(the mean patch), interleaved (both number by number, as DINO's own evaluation saves it)"},
+	{"input_size", OPT_STRING, AT(model.input_size), "auto", 0, 0, NULL,
+		"of the images, pixels: auto (the checkpoint's own), one number, or HEIGHTxWIDTH; the "
+		"positional table "
+		"is resampled as timm does"},
 	OPTION_END};
 static const struct option_row data_options[] = {{"path", OPT_PATH, AT(data.path), NULL, 0, 0, NULL,
 							 "folder of class folders, list file of lines `path "

@@ -21,7 +21,7 @@ int evaluate_batch(const struct config *c, const struct vit_config *vit)
 
 static enum vit_mode work_mode(const struct config *c)
 {
-	enum vit_mode mode = VIT_FORWARD;
+	enum vit_mode mode = VIT_EFFECTIVE; /* for the pixels' share */
 
 	for (int i = 0; i < c->methods_count; i++)
 		if (c->methods[i].ops->mode > mode)
@@ -42,6 +42,11 @@ static size_t most_points(const struct config *c, const struct vit_config *vit)
 	return (size_t)most;
 }
 
+static size_t image_floats(const struct vit_config *c)
+{
+	return (size_t)c->channels * (size_t)c->image_h * (size_t)c->image_w;
+}
+
 /* The plan of the memory. Methods and metrics run one after the other, so their scratch overlaps. */
 static void carve(struct evaluator *e, const struct config *c, const struct vit_config *vit, int batch)
 {
@@ -59,6 +64,10 @@ static void carve(struct evaluator *e, const struct config *c, const struct vit_
 	e->shared_from = a->used;
 	arena_floats(a, postprocess_scratch(vit->image_h, vit->image_w));
 	most = a->used;
+	a->used = e->shared_from; /* of pixel_share() */
+	arena_floats(a, image_floats(vit));
+	arena_floats(a, (size_t)vit->classes);
+	most = a->used > most ? a->used : most;
 	for (int i = 0; i < c->methods_count; i++) {
 		a->used = e->shared_from;
 		c->methods[i].ops->carve(a, vit, c->methods[i].params, batch);
@@ -115,8 +124,8 @@ void evaluator_passes(
 {
 	double f, b;
 
-	*forward = 1;
-	*backward = *macs = 0;
+	*forward = *backward = 1; /* the prediction, and the pixels' share of it */
+	*macs = vit_macs_backward(vit, VIT_EFFECTIVE);
 	for (int i = 0; i < c->methods_count; i++) {
 		c->methods[i].ops->passes(c->methods[i].params, &f, &b);
 		*forward += f;
@@ -162,13 +171,28 @@ static int load(struct evaluator *e, int i, struct err *err)
 	return rc;
 }
 
+/* The share of the target's logit that the pixels carry, from the forward pass that was the last. */
+static double pixel_share(struct evaluator *e)
+{
+	const struct vit_config *c = &e->vit->config;
+	struct vit_account account;
+
+	e->arena.used = e->shared_from;
+	float *dx = arena_floats(&e->arena, image_floats(c));
+	float *cotangent = arena_floats(&e->arena, (size_t)c->classes);
+	memset(cotangent, 0, (size_t)c->classes * sizeof(*cotangent));
+	cotangent[e->target] = 1;
+	vit_backward(e->vit, &e->work, dx, cotangent, e->x, &account);
+	return account.pixels / (e->logit - (double)c->logit_bias); /* of B-cos: the same for all images */
+}
+
 /* Runs the model on the clean image and settles the target. */
 static int predict(struct evaluator *e, int i, unsigned char *row, struct err *err)
 {
 	const struct schema *s = e->schema;
 	int classes = e->vit->config.classes, best = 0;
 
-	vit_forward(e->vit, &e->work, e->logits, e->x, 1, VIT_FORWARD);
+	vit_forward(e->vit, &e->work, e->logits, e->x, 1, VIT_EFFECTIVE);
 	for (int k = 0; k < classes; k++) {
 		if (!isfinite(e->logits[k]))
 			return err_set(err, "logit of class %d is not finite", k);
@@ -189,6 +213,7 @@ static int predict(struct evaluator *e, int i, unsigned char *row, struct err *e
 	schema_put_number(s, row, s->probability, e->probability);
 	schema_put_number(s, row, s->confidence, vit_probability(e->logits, classes, best));
 	schema_put_number(s, row, s->logit, e->logit);
+	schema_put_number(s, row, s->pixel_share, pixel_share(e));
 	return 0;
 }
 

@@ -1,5 +1,7 @@
 #include "pipeline/explain.h"
 
+#include "pipeline/config.h"
+
 #include "attribution/method.h"
 #include "attribution/postprocess.h"
 #include "formats/image.h"
@@ -57,11 +59,41 @@ static int print_top(const float *logits, int classes, const char *labels)
 	return first;
 }
 
+/* The settings model.head, model.head_input and model.input_size, as in a configuration. */
+static int read_model(struct config *c, const struct explain_options *o, struct err *err)
+{
+	const struct config_section *model = config_sections;
+
+	while (strcmp(model->name, "model"))
+		model++;
+	option_defaults(c, model->options);
+	for (int i = 0; i < o->sets_count; i++) {
+		const char *equals = strchr(o->sets[i], '=');
+		char key[64];
+
+		if (strncmp(o->sets[i], "model.", 6))
+			continue;
+		snprintf(key, sizeof(key), "%.*s", (int)(equals ? equals - o->sets[i] - 6 : 0),
+			o->sets[i] + 6);
+		const struct option_row *row = option_find(model->options, key);
+		if (!row || !strcmp(key, "path"))
+			return err_set(err,
+				"--set %s: expected model.head=FILE, model.head_input=... or "
+				"model.input_size=...",
+				o->sets[i]);
+		if (config_set_value(c, row, equals + 1, ".", err))
+			return err_prefix(err, "--set");
+	}
+	return 0;
+}
+
 static int read_params(
 	void *params, const struct method_ops *ops, const struct explain_options *o, struct err *err)
 {
 	option_defaults(params, ops->options);
 	for (int i = 0; i < o->sets_count; i++) {
+		if (!strncmp(o->sets[i], "model.", 6))
+			continue; /* of the network: read_model() */
 		const char *equals = strchr(o->sets[i], '=');
 		char key[64];
 
@@ -115,7 +147,7 @@ static int explain_image(const struct vit *vit, const struct method_ops *ops, co
 	const struct vit_config *c = &vit->config;
 	size_t plane = (size_t)c->image_h * (size_t)c->image_w;
 	unsigned char *pixels = x_malloc(3 * plane);
-	float *x = x_malloc(3 * plane * sizeof(*x)), *map = x_malloc(plane * sizeof(*map));
+	float *x = x_malloc((size_t)c->channels * plane * sizeof(*x)), *map = x_malloc(plane * sizeof(*map));
 	float *logits = x_malloc((size_t)c->classes * sizeof(*logits));
 	int rc = preprocess_pixels(pixels, picture, c, err);
 
@@ -156,10 +188,16 @@ int explain(const struct explain_options *o, struct err *err)
 
 	if (!ops)
 		return err_set(err, "unknown method \"%s\": see dave-eval --help", o->method);
-	if (vit_load(&vit, o->model, err))
+	struct config c = {0};
+	if (read_model(&c, o, err))
+		return -1;
+	struct vit_options options = config_vit_options(&c);
+	if (vit_load(&vit, o->model, &options, err))
 		return -1;
 	void *params = x_calloc(1, ops->params_size);
 	int rc = read_params(params, ops, o, err);
+	if (!rc && ops->check && ops->check(&vit.config, err))
+		rc = err_prefix(err, "--method %s", ops->name);
 	if (!rc && o->labels && access(o->labels, R_OK))
 		rc = err_set(err, "%s: cannot read the class names: %s", o->labels, strerror(errno));
 	if (!rc && o->target >= vit.config.classes)

@@ -1,4 +1,5 @@
 #include "pipeline/replay.h"
+#include "pipeline/replay_model.h"
 
 #include "attribution/dave.h"
 #include "attribution/postprocess.h"
@@ -22,74 +23,6 @@ struct replay {
 	struct vit_work work;
 	size_t image, plane; /* floats of an image, of a plane */
 };
-
-/* ---- recorded weights ---- */
-
-struct weight_list {
-	struct safetensors file;
-	int64_t h5;
-	struct err *err;
-};
-
-static int add_weight(const char *name, void *ctx)
-{
-	struct weight_list *l = ctx;
-	char path[256];
-	struct h5_tensor t;
-
-	snprintf(path, sizeof(path), "w/%s", name);
-	if (h5_read(&t, l->h5, path, l->err))
-		return -1;
-	l->file.tensors = x_realloc(l->file.tensors, (size_t)(l->file.count + 1) * sizeof(struct tensor));
-	struct tensor *w = &l->file.tensors[l->file.count++];
-	*w = (struct tensor){.name = x_strdup(name),
-		.dtype = DTYPE_F32,
-		.dtype_name = "F32",
-		.ndim = t.ndim,
-		.count = t.count,
-		.data = t.data};
-	for (int i = 0; i < t.ndim; i++)
-		w->shape[i] = (int64_t)t.dims[i];
-	return 0;
-}
-
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(((const struct tensor *)a)->name, ((const struct tensor *)b)->name);
-}
-
-static int read_recorded(struct vit *vit, struct weight_list *l, struct err *err)
-{
-	struct vit_config config;
-	struct h5_tensor x;
-	int64_t heads;
-	double eps;
-
-	if (h5_attr_int(&heads, l->h5, "/", "num_heads", err) ||
-		h5_attr_double(&eps, l->h5, "/", "ln_eps", err) || h5_read(&x, l->h5, "x", err))
-		return -1;
-	free(x.data);
-	if (x.ndim != 4)
-		return err_set(err, "data set x: expected (images, channels, height, width)");
-	if (!h5_exists(l->h5, "w"))
-		return err_set(err, "no weights w/ are recorded: give --model");
-	if (h5_each(l->h5, "w", add_weight, l))
-		return -1;
-	qsort(l->file.tensors, (size_t)l->file.count, sizeof(*l->file.tensors), by_name);
-	if (vit_config_infer(&config, (int)heads, (float)eps, (int)x.dims[2], (int)x.dims[3], &l->file, err))
-		return -1;
-	return vit_init(vit, &config, &l->file, err);
-}
-
-/* The network from w/, the file's attributes and the shape of x. */
-static int recorded_vit(struct vit *vit, int64_t in, const char *input, struct err *err)
-{
-	struct weight_list l = {.file = {.path = x_strdup(input), .owns_data = 1}, .h5 = in, .err = err};
-	int rc = read_recorded(vit, &l, err);
-
-	safetensors_release(&l.file); /* what vit_init() has taken over is no longer in it */
-	return rc;
-}
 
 /* ---- one run: the samples of B images ---- */
 
@@ -375,8 +308,11 @@ static int replay_clean(struct replay *p, const char *group, const float *x, con
 	      *cotangent = x_calloc(classes, sizeof(*cotangent));
 	float *grad = x_malloc((size_t)B * p->image * sizeof(*grad)),
 	      *weff = x_malloc((size_t)B * p->image * sizeof(*weff));
-	char path[3][256];
+	float *account = x_malloc((size_t)B * 4 * sizeof(*account));
+	size_t account_shape[2] = {(size_t)B, 4};
+	char path[4][256];
 
+	snprintf(path[3], sizeof(path[3]), "%.200saccount", group);
 	snprintf(path[0], sizeof(path[0]), "%.200slogits", group);
 	snprintf(path[1], sizeof(path[1]), "%.200splain_grad", group);
 	snprintf(path[2], sizeof(path[2]), "%.200sweff_clean", group);
@@ -387,13 +323,20 @@ static int replay_clean(struct replay *p, const char *group, const float *x, con
 		vit_forward(&p->vit, &p->work, logits + (size_t)b * classes, xb, 1, VIT_GRADIENT);
 		vit_backward(&p->vit, &p->work, grad + (size_t)b * p->image, cotangent, NULL, NULL);
 		vit_forward(&p->vit, &p->work, logits + (size_t)b * classes, xb, 1, VIT_EFFECTIVE);
-		vit_backward(&p->vit, &p->work, weff + (size_t)b * p->image, cotangent, NULL, NULL);
+		struct vit_account parts;
+		vit_backward(&p->vit, &p->work, weff + (size_t)b * p->image, cotangent, xb, &parts);
+		const double four[4] = {parts.pixels, parts.prefix, parts.positions, parts.biases};
+		for (int k = 0; k < 4; k++)
+			account[4 * b + k] = (float)four[k];
 		cotangent[y[b]] = 0;
 	}
 	int rc = h5_write(p->out, path[0], logits, squeeze ? 1 : 2, squeeze ? logit_shape + 1 : logit_shape,
 			 err) ||
 		 h5_write(p->out, path[1], grad, squeeze ? 3 : 4, squeeze ? shape + 1 : shape, err) ||
-		 h5_write(p->out, path[2], weff, squeeze ? 3 : 4, squeeze ? shape + 1 : shape, err);
+		 h5_write(p->out, path[2], weff, squeeze ? 3 : 4, squeeze ? shape + 1 : shape, err) ||
+		 h5_write(p->out, path[3], account, squeeze ? 1 : 2,
+			 squeeze ? account_shape + 1 : account_shape, err);
+	free(account);
 	free(logits);
 	free(cotangent);
 	free(grad);
@@ -497,7 +440,7 @@ int replay_file(const char *input, const char *model_dir, const char *output, st
 	char *temporary = x_asprintf("%s.tmp", output);
 	int rc = p.in < 0;
 
-	rc = rc || (model_dir ? vit_load(&p.vit, model_dir, err) : recorded_vit(&p.vit, p.in, input, err)) ||
+	rc = rc || replay_load(&p.vit, p.in, input, model_dir, err) ||
 	     (p.out = h5_create(temporary, err)) < 0;
 	if (!rc) {
 		const struct vit_config *c = &p.vit.config;
@@ -525,12 +468,13 @@ int replay_image(const char *image, const char *model_dir, const char *output, s
 	struct image picture = {0};
 	int64_t out = -1;
 
-	if (vit_load(&vit, model_dir, err))
+	if (vit_load(&vit, model_dir, NULL, err))
 		return -1;
 	const struct vit_config *c = &vit.config;
-	size_t H = (size_t)c->image_h, W = (size_t)c->image_w, classes = (size_t)c->classes;
+	size_t C = (size_t)c->channels, H = (size_t)c->image_h, W = (size_t)c->image_w,
+	       classes = (size_t)c->classes;
 	unsigned char *pixels = x_malloc(H * W * 3);
-	float *x = x_malloc(3 * H * W * sizeof(*x)), *logits = x_malloc(classes * sizeof(*logits));
+	float *x = x_malloc(C * H * W * sizeof(*x)), *logits = x_malloc(classes * sizeof(*logits));
 	int rc = image_read(&picture, image, err) || preprocess_pixels(pixels, &picture, c, err);
 
 	if (!rc) {
@@ -543,7 +487,7 @@ int replay_image(const char *image, const char *model_dir, const char *output, s
 		char *temporary = x_asprintf("%s.tmp", output);
 		rc = (out = h5_create(temporary, err)) < 0 ||
 		     h5_write_u8(out, "pixels_u8", pixels, 3, (size_t[]){H, W, 3}, err) ||
-		     h5_write(out, "x", x, 3, (size_t[]){3, H, W}, err) ||
+		     h5_write(out, "x", x, 3, (size_t[]){C, H, W}, err) ||
 		     h5_write(out, "logits", logits, 1, &classes, err);
 		if (out >= 0) {
 			rc = h5_close(out, output, err) || rc;

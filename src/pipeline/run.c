@@ -73,10 +73,59 @@ static int check_classes(const struct job *j, struct err *err)
 	return 0;
 }
 
+/* Not every method explains every network. */
+static int check_methods(const struct job *j, struct err *err)
+{
+	for (int i = 0; i < j->c->methods_count; i++) {
+		const struct method_ops *ops = j->c->methods[i].ops;
+
+		if (ops->check && ops->check(&j->vit.config, err))
+			return err_prefix(err, "%s: method %s", j->c->file, j->c->methods[i].name);
+	}
+	return 0;
+}
+
 /* ---- dry run ---- */
 
 /* What MPI, HDF5 and BLAS take for themselves, measured. */
 enum { LIBRARIES_MB = 9 };
+
+/* What was recognised, where it is not the plainest kind. */
+static void print_kind(const struct vit_config *v)
+{
+	const struct {
+		bool is;
+		const char *text;
+	} parts[] = {
+		{!v->class_token, "no class token"},
+		{v->dist_head, "two heads averaged (class and distillation token)"},
+		{v->dist_token && !v->dist_head, "distillation token"},
+		{v->pool == VIT_POOL_AVG, "mean patch classified"},
+		{v->pool == VIT_POOL_BOTH, "class token and mean patch classified"},
+		{v->bcos, "B-cos"},
+		{v->stem_depth > 0, "convolutional stem"},
+		{v->fc_norm, "fc_norm"},
+		{v->norm_pre, "norm_pre"},
+		{v->qk_norm, "q_norm and k_norm"},
+		{v->layer_scale, "LayerScale"},
+		{v->activation == VIT_QUICK_GELU, "quick GELU"},
+		{v->activation == VIT_SWIGLU, "SwiGLU"},
+		{v->pos_prefix < v->prefix, "pos_embed without rows for all prefix tokens"},
+		{v->external_head, "head from model.head"},
+	};
+
+	if (v->registers)
+		printf(", %d registers", v->registers);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		if (parts[i].is)
+			printf(", %s", parts[i].text);
+	if (v->bcos)
+		printf(", sine and cosine positions");
+	else if (v->pos_h != v->grid_h || v->pos_w != v->grid_w)
+		printf(", pos_embed resampled from %d x %d to %d x %d", v->pos_h, v->pos_w, v->grid_h,
+			v->grid_w);
+	putchar('\n');
+}
 
 static void print_plan(const struct job *j)
 {
@@ -91,10 +140,10 @@ static void print_plan(const struct job *j)
 	fputs(text, stdout);
 	free(text);
 	printf("\n# model    %s: %d x %d pixels, patch %d, %d tokens, width %d, %d blocks, %d heads, %d "
-	       "classes%s%s\n",
+	       "classes",
 		v->architecture, v->image_w, v->image_h, v->patch, v->tokens, v->width, v->depth, v->heads,
-		v->classes, v->layer_scale ? ", LayerScale" : "",
-		v->no_embed_class ? ", no_embed_class" : "");
+		v->classes);
+	print_kind(v);
 	printf("# data     %d images, %d classes\n", j->data.count, j->data.classes);
 	printf("# batch    %d images per pass\n", evaluate_batch(c, v));
 	printf("# work     %.0f forward and %.0f backward passes per image, %.1f GMAC; %.3g TFLOP in all\n",
@@ -105,9 +154,8 @@ static void print_plan(const struct job *j)
 	       "dropped\n",
 		clock_format(maps, ceil(2e-9 * evaluator_pass_macs(c, v) / 80)));
 	printf("# memory   %.0f MB per rank, and %.0f MB of weights shared by the ranks of a node\n",
-		LIBRARIES_MB +
-			1e-6 * (double)(evaluator_bytes(c, v, &j->schema) + j->vit.weights.widened_bytes),
-		1e-6 * (double)j->vit.file.size);
+		LIBRARIES_MB + 1e-6 * (double)(evaluator_bytes(c, v, &j->schema) + j->vit.weights.own_bytes),
+		1e-6 * (double)safetensors_bytes(&j->vit.file));
 	printf("# output   %.1f MB in %s%s\n", 1e-6 * schema_file_bytes(&j->schema), c->run.output,
 		access(c->run.output, F_OK) ? "" : " (exists: --resume or --overwrite)");
 }
@@ -119,6 +167,23 @@ static int is_folder(const char *path)
 	struct stat s;
 
 	return !stat(path, &s) && S_ISDIR(s.st_mode);
+}
+
+/* SHA-256 of the checkpoint's file; of several (shards, an external head) the digest of their digests. */
+static void digest_checkpoint(char hex[DIGEST_TEXT], const struct vit *vit)
+{
+	const struct safetensors *const lists[] = {&vit->file, &vit->head};
+	int count = vit->file.maps_count + vit->head.maps_count;
+	char *all = x_calloc((size_t)count, DIGEST_TEXT), *at = all;
+
+	for (int l = 0; l < 2; l++)
+		for (int i = 0; i < lists[l]->maps_count; i++, at += DIGEST_TEXT)
+			digest_sha256(at, lists[l]->maps[i].data, lists[l]->maps[i].size);
+	if (count == 1)
+		memcpy(hex, all, DIGEST_TEXT);
+	else
+		digest_sha256(hex, all, (size_t)count * DIGEST_TEXT);
+	free(all);
 }
 
 /* Creates the results file, or finds out what is left to do in it. Returns 0 or an exit status: what is asked
@@ -145,7 +210,7 @@ static int prepare_file(struct job *j, const struct run_options *o, struct err *
 	memmove(block, block + size - text, text);
 	memcpy(block + text, j->data.label, labels);
 	digest_sha256(data, block, text + labels);
-	digest_sha256(checkpoint, j->vit.file.map, j->vit.file.size);
+	digest_checkpoint(checkpoint, &j->vit);
 	j->lock = store_lock(c->run.output, err);
 	rc = j->lock < 0 ? EXIT_USAGE : 0;
 	exists = !rc && !access(c->run.output, F_OK);
@@ -311,12 +376,13 @@ static int run_job(struct job *j, const struct run_options *o)
 /* Loads the model on every rank; the first error of any rank is everybody's. */
 static int prepare(struct job *j, struct err *err)
 {
-	int failed = vit_load(&j->vit, j->c->model.path, err) != 0;
+	struct vit_options options = config_vit_options(j->c);
+	int failed = vit_load(&j->vit, j->c->model.path, &options, err) != 0;
 
 	/* what rank 0 sees too, it says for all */
 	if (!comm_agree(failed) && failed)
 		log_error("node %s: %s", comm_node(), err->msg);
-	if (comm_max(failed) || share_dataset(j, err) || check_classes(j, err))
+	if (comm_max(failed) || share_dataset(j, err) || check_classes(j, err) || check_methods(j, err))
 		return -1;
 	schema_init(&j->schema, j->c, &j->vit.config, &j->data);
 	j->status = x_calloc((size_t)j->data.count, 1);

@@ -24,6 +24,10 @@ static const struct {
 	{"confidence", FIELD_F64, offsetof(struct schema, confidence),
 		"softmax probability of the prediction"},
 	{"logit", FIELD_F32, offsetof(struct schema, logit), "logit of the target"},
+	{"pixel_share", FIELD_F64, offsetof(struct schema, pixel_share),
+		"share of that logit that the pixels carry in the frozen network; the rest comes from prefix "
+		"tokens, "
+		"positions and biases, and may be of the other sign (methods.md section 2)"},
 	{"error", FIELD_TEXT, offsetof(struct schema, error), "why the image failed; empty otherwise"},
 	{"status", FIELD_U8, offsetof(struct schema, status), "0 pending, 1 done, 2 failed; written last"},
 	{"checksum", FIELD_U32, offsetof(struct schema, checksum),

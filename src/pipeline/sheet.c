@@ -140,8 +140,10 @@ int contact_sheet(const char *results, const char *model, const char *data_root,
 	struct results r;
 	struct config c = {0};
 	struct vit vit = {0};
-	int rc = open_results(&r, results, err) || read_config(&c, r.file, results, err) ||
-		 vit_load(&vit, model ? model : c.model.path, err);
+	int rc = open_results(&r, results, err) || read_config(&c, r.file, results, err);
+	struct vit_options options = config_vit_options(&c);
+
+	rc = rc || vit_load(&vit, model ? model : c.model.path, &options, err);
 
 	if (!rc) {
 		char *root = dataset_root(data_root ? data_root : c.data.path);

@@ -116,7 +116,7 @@ static void prepare(struct bench *b, char **argv)
 	size_t plane, most;
 	struct err err;
 
-	if (vit_load(&b->vit, argv[1], &err))
+	if (vit_load(&b->vit, argv[1], NULL, &err))
 		BUG("%s", err.msg);
 	b->batch = atoi(argv[2]) ? atoi(argv[2]) : 1;
 	b->samples = atoi(argv[3]);

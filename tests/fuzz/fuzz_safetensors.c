@@ -15,7 +15,7 @@ static size_t behind_the_end(const struct safetensors *st)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 
-	return (page - st->size % page) % page;
+	return (page - st->maps->size % page) % page;
 }
 
 static void read_tensor(const struct tensor *t)
@@ -34,9 +34,10 @@ static void take_weights(const struct safetensors *st)
 	struct vit_weights w;
 
 	if (fuzz_failed(vit_config_infer(&c, 1, 1e-6f, 2, 2, st, &err), &err) ||
-		fuzz_failed(vit_weights_init(&w, &c, st, &err), &err))
+		fuzz_failed(vit_weights_init(&w, &c, st, NULL, &err), &err))
 		return;
-	volatile float last = w.head.w[c.classes * c.width - 1] + w.blocks[c.depth - 1].fc2.b[c.width - 1];
+	volatile float last =
+		w.head.parts[0].w[c.classes * c.width - 1] + w.blocks[c.depth - 1].norm2.b[c.width - 1];
 	(void)last;
 	vit_weights_release(&w);
 }
@@ -49,14 +50,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	scratch_bytes("model.safetensors", data, size);
 	if (!fuzz_failed(safetensors_open(&st, path, &err), &err)) {
-		ASAN_POISON_MEMORY_REGION(st.map + st.size, behind_the_end(&st));
+		ASAN_POISON_MEMORY_REGION(st.maps->data + st.maps->size, behind_the_end(&st));
 		for (int i = 0; i < st.count; i++) {
 			FUZZ_CHECK(safetensors_find(&st, st.tensors[i].name) == &st.tensors[i]);
 			FUZZ_CHECK(strlen(tensor_shape_text(shape, &st.tensors[i])) < sizeof(shape));
 			read_tensor(&st.tensors[i]);
 		}
 		take_weights(&st);
-		ASAN_UNPOISON_MEMORY_REGION(st.map + st.size, behind_the_end(&st));
+		ASAN_UNPOISON_MEMORY_REGION(st.maps->data + st.maps->size, behind_the_end(&st));
 		safetensors_release(&st);
 	}
 	free(path);

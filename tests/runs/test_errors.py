@@ -243,9 +243,9 @@ def models_and_data(t, b):
     write_safetensors(b.path('cut/model.safetensors'), w)
     refuse.now('a tensor of another shape', ['norm.weight'], *run, 'model.path=cut')
     w = make_weights()
-    w['reg_token'] = np.zeros((1, 4, 24), '<f4')
+    w['other_token'] = np.zeros((1, 4, 24), '<f4')
     write_safetensors(b.path('cut/model.safetensors'), w)
-    refuse.now('a tensor that nothing uses', ['reg_token'], *run, 'model.path=cut')
+    refuse.now('a tensor that nothing uses', ['other_token'], *run, 'model.path=cut')
 
     make_model(b.path('three'), classes=3)
     refuse.now('more class folders than classes', ['5 classes', '3'], *run, 'model.path=three')

@@ -18,7 +18,7 @@ def layout(t, b, f):
     want = {'images/path': ('S', (n,)), 'images/error': ('S', (n,)), 'images/status': ('u1', (n,)),
             'images/checksum': ('u4', (n,)), 'images/label': ('i4', (n,)), 'images/target': ('i4', (n,)),
             'images/prediction': ('i4', (n,)), 'images/probability': ('f8', (n,)), 'images/confidence': ('f8', (n,)),
-            'images/logit': ('f4', (n,)), 'image': ('i4', (n,)), 'y': ('f8', (SIZE,)), 'x': ('f8', (SIZE,)),
+            'images/logit': ('f4', (n,)), 'images/pixel_share': ('f8', (n,)), 'image': ('i4', (n,)), 'y': ('f8', (SIZE,)), 'x': ('f8', (SIZE,)),
             'methods/dave/mc_error': ('f8', (n,)), 'summary/status_count': ('i4', (3,))}
     for m in METHODS:
         want[f'methods/{m}/map'] = ('f2', (n, SIZE, SIZE))
@@ -32,7 +32,7 @@ def layout(t, b, f):
         want[f'summary/{c}'] = ('f8', (rows,))
     want['summary/name'] = ('S', (rows,))
     want['summary/status'] = ('S', (3,))
-    want['images/checksum_fields'] = ('S', (6 + 3 * len(METHODS) * len(METRICS) + 2 * len(METHODS) + 1,))
+    want['images/checksum_fields'] = ('S', (7 + 3 * len(METHODS) * len(METRICS) + 2 * len(METHODS) + 1,))
     found = []
     f.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
     t.equal('names of the data sets', sorted(found), sorted(want))

@@ -3,9 +3,11 @@
 #include "attribution/postprocess.h"
 #include "base/err.h"
 #include "base/rng.h"
+#include "kernels/bcos.h"
 #include "kernels/elementwise.h"
 #include "kernels/filter.h"
 #include "kernels/gelu.h"
+#include "kernels/groupnorm.h"
 #include "kernels/layernorm.h"
 #include "kernels/order.h"
 #include "kernels/softmax.h"
@@ -46,6 +48,8 @@ static void rows(void)
 	digest("layernorm_backward", out, size);
 	layernorm_backward_frozen(out, in, more, other, ROWS, WIDTH);
 	digest("layernorm_backward_frozen", out, size);
+	layernorm_forward(out, more, NULL, in, other, NULL, ROWS, WIDTH, 1e-6f);
+	digest("layernorm without bias", out, size);
 	rows_add(out, in, ROWS, WIDTH);
 	rows_add_scaled(out, in, other, ROWS, WIDTH);
 	multiply(out, other, n);
@@ -54,6 +58,32 @@ static void rows(void)
 	printf("all_finite %d", all_finite(out, n));
 	out[n - 1] = NAN;
 	printf(" %d\n", all_finite(out, n));
+}
+
+/* The B-cos unit, and the norm of its stems. */
+static void units(void)
+{
+	size_t n = (size_t)ROWS * WIDTH, size = n * sizeof(float);
+	float *norm = more + 2 * n, *pull = norm + ROWS, rstd;
+
+	bcos_norms(norm, in, ROWS, WIDTH, 1e-6f, 1e-12f);
+	bcos_forward(out, more, in, norm, ROWS, WIDTH);
+	digest("bcos norms", norm, ROWS * sizeof(float));
+	digest("bcos", out, size);
+	digest("bcos cosine", more, size);
+	bcos_backward(out, pull, other, more, ROWS, WIDTH);
+	digest("bcos_backward pull", pull, ROWS * sizeof(float));
+	bcos_backward_norm(out, in, pull, norm, ROWS, WIDTH);
+	digest("bcos_backward", out, size);
+	bcos_backward_frozen(out, other, more, n);
+	digest("bcos_backward_frozen", out, size);
+	groupnorm_forward(out, &rstd, more, in, other, ROWS, WIDTH, 1e-5f);
+	digest("groupnorm", out, size);
+	digest("groupnorm xhat", more, size);
+	groupnorm_backward(out, other + WIDTH, more, rstd, other, ROWS, WIDTH);
+	digest("groupnorm_backward", out, size);
+	groupnorm_backward_frozen(out, other + WIDTH, rstd, other, ROWS, WIDTH);
+	digest("groupnorm_backward_frozen", out, size);
 }
 
 static void planes(void)
@@ -98,6 +128,7 @@ int main(void)
 	digest("gelu_gradient", out, sizeof(out));
 	digest("gelu slope", more, sizeof(more));
 	rows();
+	units();
 	planes();
 	return 0;
 }

@@ -68,11 +68,10 @@ static void naive_embed(const struct naive *p, const double *x)
 
 	for (int t = 0; t < c->tokens; t++)
 		for (int i = 0; i < c->width; i++) {
-			int cell = t - 1, row = c->no_embed_class ? t - 1 : t;
-			double sum = t ? w->patch.b[i] : w->cls_token[i];
+			int cell = t - 1;
+			double sum = t ? w->patch.b[i] : w->prefix[i];
 
-			if (row >= 0)
-				sum += w->pos_embed[row * c->width + i];
+			sum += w->pos[t * c->width + i];
 			for (int k = 0; t && k < 3 * c->patch * c->patch; k++) {
 				int ch = k / (c->patch * c->patch), y = k / c->patch % c->patch,
 				    xx = k % c->patch;
@@ -164,5 +163,6 @@ void naive_forward(const struct naive *p, double *logits, const double *x)
 	}
 	naive_norm(p, &w->norm, p->rstd + 2 * c->depth * t);
 	for (int k = 0; k < c->classes; k++)
-		logits[k] = naive_linear(&w->head, p->n, c->width, k);
+		logits[k] =
+			naive_linear(&(struct vit_linear){w->head.parts[0].w, w->head.b}, p->n, c->width, k);
 }

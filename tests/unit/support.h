@@ -10,9 +10,12 @@
 
 /* One per test file; each adds its suites to the registry. Returns -1 on error. */
 int register_simd_tests(void);
+int register_pos_embed_tests(void);
 int register_kernels_tests(void); /* and the suite of planes, in test_planes.c */
 int register_planes_tests(void);
 int register_vit_tests(void);
+int register_bcos_tests(void); /* and the suites of test_bcos_vit.c */
+int register_bcos_vit_tests(void);
 int register_dave_tests(void); /* and the suite of test_postprocess.c */
 int register_postprocess_tests(void);
 int register_curve_tests(void); /* and the suites of test_adaptive.c and test_curve_points.c */

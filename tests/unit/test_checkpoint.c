@@ -173,8 +173,8 @@ static int load(struct loaded *l, const struct checkpoint *c, struct err *err)
 	write_model(c);
 	scratch_text("model/config.json", c->config);
 	CU_ASSERT_EQUAL_FATAL(safetensors_open(&l->st, path, err), 0);
-	int rc = vit_config_read(&l->config, dir, &l->st, err) ||
-		 vit_weights_init(&l->weights, &l->config, &l->st, err);
+	int rc = vit_config_read(&l->config, dir, &l->st, NULL, err) ||
+		 vit_weights_init(&l->weights, &l->config, &l->st, NULL, err);
 	if (rc)
 		unload(l);
 	free(dir);
@@ -212,7 +212,12 @@ static void check_weights(struct checkpoint *c, const struct vit_weights *w)
 {
 	const struct vit_block *b = &w->blocks[1];
 
-	CU_ASSERT(holds(c, "cls_token", w->cls_token) && holds(c, "pos_embed", w->pos_embed));
+	bool rows_of_patches = find(c, "pos_embed")->count == 48;
+
+	CU_ASSERT(holds(c, "cls_token", w->prefix) &&
+		  holds(c, "pos_embed", w->pos + (rows_of_patches ? 12 : 0)));
+	for (int i = 0; rows_of_patches && i < 12; i++)
+		CU_ASSERT(w->pos[i] == 0);
 	CU_ASSERT(holds(c, "patch_embed.proj.weight", w->patch.w) &&
 		  holds(c, "patch_embed.proj.bias", w->patch.b));
 	CU_ASSERT(holds(c, "blocks.0.attn.qkv.weight", w->blocks[0].qkv.w));
@@ -229,7 +234,7 @@ static void check_weights(struct checkpoint *c, const struct vit_weights *w)
 	CU_ASSERT(
 		holds(c, "blocks.1.mlp.fc2.weight", b->fc2.w) && holds(c, "blocks.1.mlp.fc2.bias", b->fc2.b));
 	CU_ASSERT(holds(c, "norm.weight", w->norm.w) && holds(c, "norm.bias", w->norm.b));
-	CU_ASSERT(holds(c, "head.weight", w->head.w) && holds(c, "head.bias", w->head.b));
+	CU_ASSERT(holds(c, "head.weight", w->head.parts[0].w) && holds(c, "head.bias", w->head.b));
 }
 
 static void test_good_checkpoint(void)
@@ -245,7 +250,7 @@ static void test_good_checkpoint(void)
 	CU_ASSERT(v->channels == 3 && v->image_h == 8 && v->image_w == 8 && v->patch == 4);
 	CU_ASSERT(v->grid_h == 2 && v->grid_w == 2 && v->prefix == 1 && v->tokens == 5);
 	CU_ASSERT(v->width == 12 && v->heads == 3 && v->head_dim == 4 && v->depth == 2 && v->hidden == 20);
-	CU_ASSERT(v->classes == 5 && !v->no_embed_class && !v->layer_scale && v->eps == 1e-6f);
+	CU_ASSERT(v->classes == 5 && v->pos_prefix == 1 && !v->layer_scale && v->eps == 1e-6f);
 	CU_ASSERT(v->crop_pct == 0.875 && v->interpolation == RESIZE_BILINEAR);
 	CU_ASSERT(v->mean[0] == 0.5f && v->mean[1] == 0.25f && v->mean[2] == 0.125f);
 	CU_ASSERT(v->std[0] == 0.5f && v->std[1] == 0.25f && v->std[2] == 2);
@@ -270,7 +275,7 @@ static void test_widened_weights(void)
 								      : "F32");
 		CU_ASSERT_EQUAL_FATAL(load(&l, &c, &err), 0);
 		check_weights(&c, &l.weights);
-		CU_ASSERT(l.weights.widened && l.weights.widened_bytes > 0);
+		CU_ASSERT(l.weights.own && l.weights.own_bytes > 4000);
 		unload(&l);
 	}
 }
@@ -286,7 +291,7 @@ static void test_deit3_checkpoint(void)
 	find(&c, "pos_embed")->count = 48;
 	edit(&c, "vit_tiny_patch4_8", "deit3_small_patch4_8");
 	CU_ASSERT_EQUAL_FATAL(load(&l, &c, &err), 0);
-	CU_ASSERT(l.config.no_embed_class && l.config.layer_scale && l.config.tokens == 5);
+	CU_ASSERT(l.config.pos_prefix == 0 && l.config.layer_scale && l.config.tokens == 5);
 	check_weights(&c, &l.weights);
 	CU_ASSERT(holds(&c, "blocks.0.ls1.gamma", l.weights.blocks[0].ls1));
 	CU_ASSERT(holds(&c, "blocks.1.ls2.gamma", l.weights.blocks[1].ls2));
@@ -304,10 +309,17 @@ static void test_missing_tensors(void)
 
 		c = whole;
 		c.specs[i] = c.specs[--c.count];
-		/* without its qkv weight the block counts as absent, and without ls1 the block has no
-		 * LayerScale */
-		if (!strcmp(name, "blocks.1.attn.qkv.weight")) {
+		/* without its first norm the block counts as absent, without ls1 the block has no LayerScale,
+		 * without the first qkv bias no block has one */
+		if (!strcmp(name, "blocks.1.norm1.weight")) {
 			CU_ASSERT(says(refusal(&c), "model.safetensors", "tensor blocks.1.", NULL));
+		} else if (!strcmp(name, "blocks.0.attn.qkv.bias") ||
+			   !strcmp(name, "blocks.0.attn.proj.bias")) {
+			CU_ASSERT(
+				says(refusal(&c), "model.safetensors", "tensor blocks.1.attn", "bias", NULL));
+		} else if (!strcmp(name, "blocks.0.mlp.fc2.bias")) {
+			CU_ASSERT(
+				says(refusal(&c), "model.safetensors", "tensor blocks.0.mlp.fc1.bias", NULL));
 		} else if (!strcmp(name, "blocks.0.ls1.gamma")) {
 			CU_ASSERT(says(refusal(&c), "model.safetensors", "ls2.gamma", NULL));
 		} else {
@@ -316,17 +328,29 @@ static void test_missing_tensors(void)
 	}
 }
 
+/* A tensor that no such network has, and parts of those that some have. */
 static void test_extra_tensors(void)
 {
-	static const char *const extra[] = {"reg_token", "norm_pre.weight", "head_dist.weight", "dist_token",
-		"blocks.0.attn.q_norm.weight", "blocks.1.ls1.gamma", "fc_norm.weight", "attn_pool.q.weight",
-		"zzz", "blocks.2.norm1.weight", "blocks.01.norm1.weight"};
+	static const struct {
+		const char *name, *part, *more;
+	} extra[] = {{"norm_pre.weight", "tensor norm_pre.bias is missing", ""},
+		{"head_dist.weight", "tensor head_dist.weight", "expected a dist_token"},
+		{"dist_token", "tensor pos_embed has 5 rows", "expected 4 or 6"},
+		{"blocks.0.attn.q_norm.weight", "tensor blocks.0.attn.q_norm.weight", "expected [4]"},
+		{"blocks.1.ls1.gamma", "tensor blocks.1.ls1.gamma", "not supported"},
+		{"fc_norm.weight", "global_pool is \"token\"", "tensor fc_norm.weight is there"},
+		{"attn_pool.q.weight", "tensor attn_pool.q.weight", "not supported"},
+		{"blocks.0.attn.relative_position_bias_table",
+			"tensor blocks.0.attn.relative_position_bias_table", "not supported"},
+		{"zzz", "tensor zzz", "not supported"},
+		{"blocks.2.norm1.weight", "tensor blocks.2.norm1.bias is missing", ""},
+		{"blocks.01.norm1.weight", "tensor blocks.01.norm1.weight", "not supported"}};
 	struct checkpoint c;
 
 	for (size_t i = 0; i < sizeof(extra) / sizeof(extra[0]); i++) {
 		make(&c, false);
-		ADD(&c, extra[i], 12);
-		CU_ASSERT(says(refusal(&c), "model.safetensors: tensor", extra[i], "not supported", NULL));
+		ADD(&c, extra[i].name, 12);
+		CU_ASSERT(says(refusal(&c), extra[i].part, extra[i].more, NULL));
 	}
 }
 
@@ -348,7 +372,7 @@ static void test_wrong_shapes(void)
 		} else if (!strncmp(s->name, "patch_embed.proj.weight", 23)) {
 			CU_ASSERT(says(refusal(&c), "num_features is 12", "13", NULL));
 		} else if (!strcmp(s->name, "blocks.0.mlp.fc1.weight")) {
-			CU_ASSERT(says(refusal(&c), "blocks.0.mlp.fc1.bias", "[20]", "[21]", NULL));
+			CU_ASSERT(says(refusal(&c), "blocks.0.mlp.fc1.weight", "[20, 12]", "[21, 12]", NULL));
 		} else {
 			CU_ASSERT(says(refusal(&c), "model.safetensors", "tensor", s->name, "shape",
 				"expected [", NULL));
@@ -377,7 +401,9 @@ static const struct {
 	{"{\"architecture\"", "{\"architectur\"", "architecture", ""},
 	{"vit_tiny_patch4_8", "resnet50", "resnet50", "not supported"},
 	{"vit_tiny_patch4_8", "vit_tin", "vit_tin", "not supported"},
-	{"vit_tiny_patch4_8", "deit_tiny_distilled_patch16_224", "deit_tiny_distilled_patch16_224",
+	{"vit_tiny_patch4_8", "swin_tiny_patch4_window7_224", "swin_tiny_patch4_window7_224",
+		"not supported"},
+	{"\"architecture\": \"vit_tiny_patch4_8\"", "\"model_type\": \"swin\"", "model_type \"swin\"",
 		"not supported"},
 	{"\"num_classes\": 5", "\"num_classes\": 1000", "num_classes is 1000", "tensors say 5"},
 	{"\"num_features\": 12", "\"num_features\": 192", "num_features is 192", "tensors say 12"},
@@ -391,11 +417,12 @@ static const struct {
 	{"\"num_heads\": 3", "\"num_heads\": 3, \"embed_dim\": 24", "embed_dim is 24", "12"},
 	{"\"num_heads\": 3", "\"num_heads\": 3, \"patch_size\": 16", "patch_size is 16", "4"},
 	{"\"num_heads\": 3", "\"num_heads\": 3, \"num_classes\": 7", "num_classes is 7", "5"},
-	{"\"num_heads\": 3", "\"num_heads\": 3, \"qk_norm\": true", "model_args.qk_norm", "not supported"},
+	{"\"num_heads\": 3", "\"num_heads\": 3, \"qk_norm\": true", "qk_norm is true", "tensors say"},
 	{"\"num_heads\": 3", "\"num_heads\": 3, \"act_layer\": \"quick_gelu\"", "model_args.act_layer",
 		"not supported"},
-	{"\"num_heads\": 3", "\"num_heads\": 3, \"global_pool\": \"avg\"", "global_pool", "token"},
-	{"\"global_pool\": \"token\"", "\"global_pool\": \"avg\"", "global_pool", "token"},
+	{"\"num_heads\": 3", "\"num_heads\": 3, \"global_pool\": \"avg\"", "global_pool is \"avg\"",
+		"fc_norm"},
+	{"\"global_pool\": \"token\"", "\"global_pool\": \"avg\"", "global_pool is \"avg\"", "fc_norm"},
 	{"\"global_pool\": \"token\"", "\"global_pool\": \"\"", "global_pool", "token"},
 	{"\"global_pool\": \"token\"", "\"global_pool\": 3", "global_pool", "token"},
 	{"\"img_size\": 8", "\"img_size\": 16", "input_size 8", "img_size"},
@@ -413,7 +440,7 @@ static const struct {
 		"16 or 17"},
 	{"\"bilinear\"", "\"cubic\"", "interpolation", "cubic"},
 	{"\"interpolation\": \"bilinear\", ", "", "interpolation", ""},
-	{"\"center\"", "\"squash\"", "crop_mode", "squash"},
+	{"\"center\"", "\"border\"", "crop_mode", "border"},
 	{"0.875", "0", "crop_pct", "(0.1, 1]"},
 	{"0.875", "1.0001", "crop_pct", "(0.1, 1]"},
 	{"0.875", "-1", "crop_pct", "(0.1, 1]"},

@@ -108,7 +108,7 @@ static void test_safetensors_good(void)
 		CU_ASSERT_PTR_NULL(safetensors_find(&st, "a.singl"));
 		CU_ASSERT(aborts(convert_integers, (void *)safetensors_find(&st, "d.count")));
 		safetensors_release(&st);
-		CU_ASSERT(!st.map && !st.count);
+		CU_ASSERT(!st.maps && !st.count);
 		safetensors_release(&st);
 	}
 }
@@ -181,7 +181,7 @@ static void test_safetensors_bad_headers(void)
 
 		CU_ASSERT_EQUAL_FATAL(open_header(&st, bad_headers[i].header, 64, &err), -1);
 		CU_ASSERT(says(&err, "t.safetensors", bad_headers[i].part, bad_headers[i].more, NULL));
-		CU_ASSERT(!st.map && !st.tensors && !st.path);
+		CU_ASSERT(!st.maps && !st.tensors && !st.path);
 	}
 }
 

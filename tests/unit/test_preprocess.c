@@ -51,6 +51,33 @@ static void test_geometry_known(void)
 	}
 }
 
+/* An input that is not square: timm's ResizeKeepRatio, worked out with Python; squash: both sides at once. */
+static void test_geometry_not_square(void)
+{
+	static const struct {
+		int h, w, squash;
+		double pct;
+		int width, height, rw, rh, left, top;
+	} cases[] = {
+		{224, 336, 0, 1, 500, 375, 336, 252, 0, 14},
+		{224, 336, 0, 0.9, 500, 375, 373, 280, 18, 28},
+		{224, 336, 0, 0.9, 375, 500, 373, 497, 18, 136},
+		{336, 224, 0, 1, 301, 200, 506, 336, 141, 0},
+		{224, 336, 1, 1, 500, 375, 336, 224, 0, 0},
+		{224, 224, 1, 0.875, 500, 375, 256, 256, 16, 16},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct vit_config c = preprocessing(cases[i].h, cases[i].pct);
+
+		c.image_w = cases[i].w;
+		c.squash = cases[i].squash;
+		struct preprocess_geometry g = preprocess_geometry(&c, cases[i].width, cases[i].height);
+		CU_ASSERT(g.resized_w == cases[i].rw && g.resized_h == cases[i].rh);
+		CU_ASSERT(g.left == cases[i].left && g.top == cases[i].top);
+	}
+}
+
 /* Python's round(k / 2). */
 static int round_half(int k)
 {
@@ -134,6 +161,7 @@ int register_preprocess_tests(void)
 {
 	static const struct named_test preprocessings[] = {
 		{"geometry: known", test_geometry_known},
+		{"geometry of an input that is not square", test_geometry_not_square},
 		{"geometry: as defined", test_geometry_definition},
 		{"normalise", test_normalise},
 		{"crop without resize", test_pixels_crop},

@@ -77,6 +77,7 @@ static void test_fields(void)
 	CU_ASSERT_PTR_EQUAL(field(s, "/images/probability", FIELD_F64, 8), &s->fields[s->probability]);
 	CU_ASSERT_PTR_EQUAL(field(s, "/images/confidence", FIELD_F64, 8), &s->fields[s->confidence]);
 	CU_ASSERT_PTR_EQUAL(field(s, "/images/logit", FIELD_F32, 4), &s->fields[s->logit]);
+	CU_ASSERT_PTR_EQUAL(field(s, "/images/pixel_share", FIELD_F64, 8), &s->fields[s->pixel_share]);
 	CU_ASSERT_PTR_EQUAL(field(s, "/images/error", FIELD_TEXT, ERROR_TEXT), &s->fields[s->error]);
 	CU_ASSERT_PTR_EQUAL(field(s, "/images/status", FIELD_U8, 1), &s->fields[s->status]);
 	CU_ASSERT_PTR_EQUAL(field(s, "/images/checksum", FIELD_U32, 4), &s->fields[s->checksum]);
@@ -98,7 +99,7 @@ static void test_fields(void)
 	CU_ASSERT_PTR_EQUAL(field(s, "/methods/random/ins/auc", FIELD_F64, 8), &s->fields[m[1].figures]);
 	CU_ASSERT_PTR_EQUAL(
 		field(s, "/methods/random/ins/auc_published", FIELD_F64, 8), &s->fields[m[1].figures + 1]);
-	CU_ASSERT_EQUAL(s->count, 10 + 4 + 3 + 2 * 2 * 3);
+	CU_ASSERT_EQUAL(s->count, 11 + 4 + 3 + 2 * 2 * 3);
 	end(&f);
 }
 
@@ -121,7 +122,7 @@ static void test_adaptive_fields(void)
 	CU_ASSERT_EQUAL(m[1].scored, -1);
 	CU_ASSERT_PTR_EQUAL(
 		field(s, "/methods/random/ins/auc_published", FIELD_F64, 8), &s->fields[m[1].figures + 1]);
-	CU_ASSERT_EQUAL(s->count, 10 + 2 + 1 + 2 * (6 + 3));
+	CU_ASSERT_EQUAL(s->count, 11 + 2 + 1 + 2 * (6 + 3));
 	CU_ASSERT_EQUAL(s->summary_count, 2 + 1 + 2 * (4 + 2));
 	CU_ASSERT(schema_in_checksum(s, m[0].scored));
 	end(&f);

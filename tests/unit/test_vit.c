@@ -273,13 +273,13 @@ static void check_account(struct fixture *f)
 	for (int i = 0; i < BATCH; i++) {
 		const struct vit_account *a = &account[i];
 		double value = 0,
-		       size = fabs(a->pixels) + fabs(a->class_token) + fabs(a->positions) + fabs(a->biases);
+		       size = fabs(a->pixels) + fabs(a->prefix) + fabs(a->positions) + fabs(a->biases);
 
 		for (int k = 0; k < f->classes; k++)
 			value += (double)f->cotangent[i * f->classes + k] * f->logits[i * f->classes + k];
-		CU_ASSERT(near_one("account", a->pixels + a->class_token + a->positions + a->biases, value,
-			1e-5 * size));
-		CU_ASSERT(a->pixels != 0 && a->class_token != 0 && a->positions != 0 && a->biases != 0);
+		CU_ASSERT(near_one(
+			"account", a->pixels + a->prefix + a->positions + a->biases, value, 1e-5 * size));
+		CU_ASSERT(a->pixels != 0 && a->prefix != 0 && a->positions != 0 && a->biases != 0);
 	}
 	freeze(f);
 	for (size_t i = 0; i < f->pixels; i++)
@@ -319,8 +319,8 @@ static void check_parts(struct fixture *f)
 	vit_forward(&f->vit, &f->work, f->logits, f->x, 1, VIT_EFFECTIVE);
 	vit_backward(&f->vit, &f->work, f->dx, f->cotangent, f->x, &a);
 	freeze(f);
-	double class_token = part_of(f, w->cls_token, d);
-	double positions = part_of(f, w->pos_embed, d * (size_t)(c->tokens - c->no_embed_class));
+	double class_token = part_of(f, w->prefix, d);
+	double positions = part_of(f, w->pos, d * (size_t)c->tokens);
 	double biases = part_of(f, w->patch.b, d) + part_of(f, w->norm.b, d) +
 			part_of(f, w->head.b, (size_t)c->classes);
 	for (int l = 0; l < c->depth; l++) {
@@ -331,7 +331,7 @@ static void check_parts(struct fixture *f)
 			  part_of(f, b->fc2.b, d);
 	}
 	double limit = 1e-5 * (fabs(class_token) + fabs(positions) + fabs(biases));
-	CU_ASSERT(near_one("class token", a.class_token, class_token, limit));
+	CU_ASSERT(near_one("class token", a.prefix, class_token, limit));
 	CU_ASSERT(near_one("positions", a.positions, positions, limit));
 	CU_ASSERT(near_one("biases", a.biases, biases, limit));
 }
@@ -447,17 +447,17 @@ static void check_pieces(struct fixture *f)
 	size_t t = (size_t)c->tokens, n = BATCH, d = (size_t)c->width, prob = (size_t)c->heads * t * t;
 	size_t one = (size_t)c->heads * t, h = (size_t)c->hidden;
 	size_t hidden = n * t * (size_t)c->hidden, patches = n * (t - 1) * 3 * (size_t)(c->patch * c->patch);
-	struct piece p[64] = {{w->rstd, n}, {w->xhat, n * d}, {w->tokens, n * t * d}, {w->normed, n * t * d},
+	struct piece p[64] = {{w->last.rstd, n}, {w->last.xhat, n * d}, {w->tokens, n * t * d}, {w->normed, n * t * d},
 		{w->qkv, 3 * n * t * d}, {w->mixed, n * t * d}, {w->hidden, hidden}, {w->prob, prob},
-		{w->rstd_scratch, n * t}, {w->patches, patches}, {w->pooled, n * d}, {w->classified, n * d}};
+		{w->scratch.rstd, n * t}, {w->patches, patches}, {w->pooled, n * d}, {w->classified, n * d}};
 	size_t count = 12, overlaps = 0;
 
 	for (int l = 0; l < c->depth; l++) {
 		const struct vit_kept *k = &w->blocks[l];
 		size_t q = l < c->depth - 1 ? t : 1; /* the class token alone leaves the last block */
-		struct piece kept[] = {{k->prob, n * q * one}, {k->rstd1, n * t}, {k->rstd2, n * q},
-			{k->slope, n * q * h}, {k->qkv, 3 * n * t * d}, {k->xhat1, n * t * d},
-			{k->xhat2, n * q * d}};
+		struct piece kept[] = {{k->prob, n * q * one}, {k->norm1.rstd, n * t}, {k->norm2.rstd, n * q},
+			{k->slope, n * q * h}, {k->qkv, 3 * n * t * d}, {k->norm1.xhat, n * t * d},
+			{k->norm2.xhat, n * q * d}};
 
 		memcpy(p + count, kept, sizeof(kept));
 		count += sizeof(kept) / sizeof(kept[0]);

@@ -1,0 +1,164 @@
+/* config.json and preprocessor_config.json as transformers writes them. */
+#include "model/vit_config_parts.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const types[] = {"vit", "deit", "dinov2", "dinov2_with_registers"};
+
+int vit_known_transformers(const char *type, const char *path, struct err *err)
+{
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (!strcmp(type, types[i]))
+			return 0;
+	return err_set(err,
+		"%s: model_type \"%s\" is not supported: expected vit, deit, dinov2 or "
+		"dinov2_with_registers",
+		path, type);
+}
+
+static int read_integer(
+	int *out, const json_t *object, const char *key, int most, const char *path, struct err *err)
+{
+	const json_t *v = json_object_get(object, key);
+
+	if (!json_is_integer(v) || json_integer_value(v) < 1 || json_integer_value(v) > most)
+		return err_set(err, "%s: %s: expected an integer from 1 to %d", path, key, most);
+	*out = (int)json_integer_value(v);
+	return 0;
+}
+
+static int read_activation(struct vit_config *c, const json_t *root, const char *path, struct err *err)
+{
+	const char *act = json_string_value(json_object_get(root, "hidden_act"));
+	bool swiglu = json_is_true(json_object_get(root, "use_swiglu_ffn"));
+
+	if (swiglu != (c->activation == VIT_SWIGLU))
+		return err_set(
+			err, "%s: use_swiglu_ffn disagrees with the shape of tensor fc1 or weights_in", path);
+	if (swiglu)
+		return 0;
+	if (!act || (strcmp(act, "gelu") && strcmp(act, "quick_gelu")))
+		return err_set(err, "%s: hidden_act: expected \"gelu\" or \"quick_gelu\", got \"%s\"", path,
+			act ? act : "");
+	c->activation = *act == 'g' ? VIT_GELU : VIT_QUICK_GELU;
+	return 0;
+}
+
+static int read_network(struct vit_config *c, const json_t *root, const char *path, struct err *err)
+{
+	const json_t *eps = json_object_get(root, "layer_norm_eps");
+	const json_t *registers = json_object_get(root, "num_register_tokens");
+
+	c->eps = (float)json_number_value(eps);
+	if (!json_is_number(eps) || !(c->eps >= 0) || c->eps > 1)
+		return err_set(err, "%s: layer_norm_eps: expected a number from 0 to 1", path);
+	if (read_activation(c, root, path, err) ||
+		read_integer(&c->heads, root, "num_attention_heads", c->width, path, err) ||
+		read_integer(&c->image_h, root, "image_size", 8192, path, err))
+		return -1;
+	c->image_w = c->image_h;
+	if (registers && vit_check_integer(root, "num_register_tokens", c->registers, path, err))
+		return -1;
+	return vit_check_integer(root, "hidden_size", c->width, path, err) ||
+			       vit_check_integer(root, "num_hidden_layers", c->depth, path, err) ||
+			       vit_check_integer(root, "patch_size", c->patch, path, err) ||
+			       vit_check_integer(root, "num_channels", c->channels, path, err)
+		       ? -1
+		       : 0;
+}
+
+/* {"height": h, "width": w}, {"shortest_edge": s} or a number. Returns the number of sizes given: 2, 1, 0. */
+static int read_size(int out[2], const json_t *size)
+{
+	const json_t *h = json_object_get(size, "height"), *w = json_object_get(size, "width");
+	const json_t *edge = json_is_integer(size) ? size : json_object_get(size, "shortest_edge");
+
+	if (json_is_integer(h) && json_is_integer(w)) {
+		out[0] = (int)json_integer_value(h);
+		out[1] = (int)json_integer_value(w);
+		return 2;
+	}
+	out[0] = out[1] = (int)json_integer_value(edge);
+	return json_is_integer(edge);
+}
+
+static bool sensible(const int size[2])
+{
+	return size[0] > 0 && size[1] > 0 && size[0] <= 8192 && size[1] <= 8192;
+}
+
+/* The size that pictures have for the network, and how they get there. */
+static int read_geometry(struct vit_config *c, const json_t *prep, const char *path, struct err *err)
+{
+	const json_t *crop_flag = json_object_get(prep, "do_center_crop");
+	int size[2] = {0}, crop[2] = {0}, sizes = read_size(size, json_object_get(prep, "size"));
+	bool crops = crop_flag ? json_is_true(crop_flag) : false;
+
+	if (!sizes || !sensible(size) || json_is_false(json_object_get(prep, "do_resize")))
+		return err_set(
+			err, "%s: size: expected height and width, or shortest_edge, at most 8192", path);
+	if (crops && (!read_size(crop, json_object_get(prep, "crop_size")) || !sensible(crop)))
+		return err_set(err, "%s: crop_size: expected height and width, at most 8192", path);
+	if (sizes == 2 && !crops) { /* old files write one number and mean both */
+		c->squash = true;
+		c->input_h = size[0];
+		c->input_w = size[1];
+		c->crop_pct = 1;
+	} else if (crops) {
+		c->squash = sizes == 2;
+		c->input_h = crop[0];
+		c->input_w = crop[1];
+		c->crop_pct = (double)crop[0] / size[0];
+		if (crop[0] != crop[1] || size[0] != size[1] || crop[0] > size[0])
+			return err_set(err, "%s: crop_size: expected a square not larger than size", path);
+	} else {
+		c->squash = true;
+		c->input_h = c->input_w = size[0];
+		c->crop_pct = 1;
+	}
+	return 0;
+}
+
+static int read_preprocessing(struct vit_config *c, const char *dir, struct err *err)
+{
+	char path[4096];
+	const struct {
+		int code;
+		enum resize_filter filter;
+	} filters[] = {{2, RESIZE_BILINEAR}, {3, RESIZE_BICUBIC}};
+
+	snprintf(path, sizeof(path), "%s/preprocessor_config.json", dir);
+	json_t *prep = json_read_file(path, err);
+	if (!prep)
+		return -1;
+	json_int_t resample = json_integer_value(json_object_get(prep, "resample"));
+	int rc = read_geometry(c, prep, path, err) ||
+		 vit_read_triple(c->mean, prep, "image_mean", path, err) ||
+		 vit_read_triple(c->std, prep, "image_std", path, err);
+	bool known = false;
+	for (size_t i = 0; i < 2; i++)
+		if (filters[i].code == resample) {
+			c->interpolation = filters[i].filter;
+			known = true;
+		}
+	if (!rc && !known)
+		rc = err_set(err, "%s: resample: expected 2 (bilinear) or 3 (bicubic)", path);
+	for (int i = 0; i < 3 && !rc; i++)
+		if (!(c->std[i] > 0))
+			rc = err_set(err, "%s: image_std: expected positive numbers", path);
+	json_decref(prep);
+	return rc ? -1 : 0;
+}
+
+int vit_read_transformers(
+	struct vit_config *c, const json_t *root, const char *dir, const char *path, struct err *err)
+{
+	if (!strncmp(c->architecture, "dinov2", 6))
+		c->pool = VIT_POOL_BOTH;
+	else
+		c->pool = VIT_POOL_TOKEN;
+	c->pos_plain = strcmp(c->architecture, "dinov2_with_registers") != 0;
+	return read_network(c, root, path, err) || read_preprocessing(c, dir, err) ? -1 : 0;
+}
