@@ -22,9 +22,7 @@ ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -Iinclude -Isrc $(CFLAGS) -ffp-contract=of
 	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla \
 	$(if $(DEVELOPER),-Werror) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -O1 -Wno-format-truncation) \
 	-MMD -MP $(patsubst -I%,-isystem %,$(PC_CFLAGS))
-# The vector mathematics of glibc has its own library on x86-64.
-MVEC   := $(if $(filter x86_64,$(shell uname -m)),-lmvec)
-LIBS    = -lhdf5_hl $(PC_LIBS) $(MVEC) -lm -lpthread
+LIBS    = -lhdf5_hl $(PC_LIBS) -lm -lpthread
 
 LAYERS  := base kernels formats model metrics attribution pipeline
 SOURCES := $(wildcard $(LAYERS:%=src/%/*.c))

@@ -104,13 +104,16 @@ SIMD_INLINE float exp_lane(float x)
 	q = fmaf(q, r, 1.0f);
 	q = fmaf(q, r, 1.0f);
 	/* 2^n in two factors: one alone leaves the range before the result does */
-	int32_t n = bits_of(shifted) - bits_of(round), half = n >> 1;
-	return q * float_of((half + 127) << 23) * float_of((n - half + 127) << 23);
+	uint32_t n = (uint32_t)bits_of(shifted) - (uint32_t)bits_of(round);
+	uint32_t half = (uint32_t)((int32_t)n >>
+				   1); /* arithmetic, as compilers shift; unsigned, since NaN gives any n */
+	return q * float_of((int32_t)((half + 127u) << 23)) * float_of((int32_t)((n - half + 127u) << 23));
 }
 
-/* The normal distribution function of z, to 2 ulp wherever it is a normal float (its small values below 0
- * included), and through *e the factor exp(-z^2 / 2): Phi(-a) = exp(-a^2 / 2) t P(1 - 2 t), t = 1 / (1 + a
- * 5/16), P a minimax polynomial. 0, 1 and NaN at the infinities and NaN. */
+/* The normal distribution function of z, to 2 units of 2^-24 (the last place of a gate of 1/2 and more, which
+ * is what GELU's result sees) and to 4 units of its own last place where it is small, and through *e the
+ * factor exp(-z^2 / 2): Phi(-a) = exp(-a^2 / 2) t P(1 - 2 t), t = 1 / (1 + a 5/16), P a minimax polynomial.
+ * 0, 1 and NaN at the infinities and NaN. */
 SIMD_INLINE float phi_lane(float z, float *e)
 {
 	float a = fabsf(z);

@@ -16,8 +16,9 @@ void order_rank(uint32_t *rank, const float *value, int n, int most, uint64_t *s
  * MAD aggregation over samples (methods.md section 3), elementwise:
  *   med = lower median, mad = lower median of |c - med|, keep |c - med| <= 2.5 (1.4826 mad + 1e-8),
  *   out = mean of those kept.
- * NaN where one of the samples is. c (samples x n), out (n), keep (samples x n, bytes 0/1) or NULL; scratch
- * holds aggregate_scratch(samples) floats. samples <= AGGREGATE_MAX_SAMPLES.
+ * NaN where one of the samples is (what keep says there means nothing). c (samples x n), out (n), keep
+ * (samples x n, bytes 0/1) or NULL; scratch holds aggregate_scratch(samples) floats. samples <=
+ * AGGREGATE_MAX_SAMPLES.
  */
 void aggregate_mad(float *out, uint8_t *keep, const float *c, int samples, size_t n, float *scratch);
 size_t aggregate_scratch(int samples);

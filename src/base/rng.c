@@ -3,7 +3,6 @@
 #include "base/simd.h"
 
 #include <math.h>
-#include <string.h>
 #include <Random123/philox.h>
 
 void rng_block(uint32_t out[4], struct rng_key key, uint32_t index)

@@ -124,7 +124,8 @@ void aggregate_mad(float *out, uint8_t *keep, const float *c, int samples, size_
 	for (size_t p = 0; p < n; p += SIDE_BY_SIDE) {
 		size_t count = n - p < SIDE_BY_SIDE ? n - p : SIDE_BY_SIDE;
 
-		memset(v, 0, (size_t)samples * SIDE_BY_SIDE * sizeof(*v));
+		if (count < SIDE_BY_SIDE)
+			memset(v, 0, (size_t)samples * SIDE_BY_SIDE * sizeof(*v));
 		for (size_t k = 0; k < (size_t)samples; k++)
 			memcpy(v + k * SIDE_BY_SIDE, c + k * n + p, count * sizeof(*c));
 		robust_mean(mean, v, work, kept, samples);
@@ -147,15 +148,17 @@ SIMD_CLONES
 static void add_samples(
 	double *sum, const float *c, const double *about, int samples, size_t stride, int n, int squared)
 {
-	for (int k = 0; k < samples; k++, c += stride) {
+	for (int k = 0; k < samples; k++) {
+		const float *row = c + (size_t)k * stride;
+
 		if (squared) {
 			SIMD_LOOP
 			for (int i = 0; i < n; i++)
-				sum[i] += (c[i] - about[i]) * (c[i] - about[i]);
+				sum[i] += (row[i] - about[i]) * (row[i] - about[i]);
 		} else {
 			SIMD_LOOP
 			for (int i = 0; i < n; i++)
-				sum[i] += c[i];
+				sum[i] += row[i];
 		}
 	}
 }

@@ -113,9 +113,9 @@ void warp_adjoint(float *out, const float *in, const struct warp *w, int channel
 	for (int i = 0; i < height; i++)
 		for (int j = 0; j < width; j += CHUNK) {
 			int n = find_taps(&t, &m, w->flip, j, i, height, width);
-			const float *g = in + (size_t)i * (size_t)width + j;
 
-			for (int c = 0; c < channels; c++, g += plane) {
+			for (int c = 0; c < channels; c++) {
+				const float *g = in + (size_t)c * plane + (size_t)i * (size_t)width + j;
 				float *p = out + (size_t)c * plane;
 
 				for (int l = 0; l < n; l++)

@@ -2,9 +2,9 @@
 # `make bench`: everything measured, medians of rounds. Tables on standard output, CSV in BUILD/bench. Nothing is
 # asserted; the machine should have nothing else to do.
 #   tests/bench/run.sh BUILD
-# BENCH (all of: kernels passes torch scaling share pipeline growth): the sections to run
-# BENCH_ROUNDS (3): rounds of torch, scaling and growth
-# BENCH_IMAGES (4): images of the ViT-B job in `pipeline`, about 250 s each on a core; 0: what the last run measured
+# BENCH (all of: kernels passes torch scaling share adaptive pipeline growth): the sections to run
+# BENCH_ROUNDS (5): rounds of torch, scaling and growth
+# BENCH_IMAGES (4): images of the ViT-B job in `pipeline`, about 160 s each on a core; 0: what the last run measured
 # BENCH_MODEL (vitb16): model of that job and of `share`; vitti16 and deit3b16 are others
 set -euo pipefail
 build=$(realpath "${1:?usage: tests/bench/run.sh BUILD}")
@@ -12,8 +12,8 @@ cd "$(dirname "$0")/../.."
 out=$build/bench python=${PYTHON:-python3} eval=$build/bin/dave-eval
 export OPENBLAS_NUM_THREADS=1
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-: "${BENCH:=kernels passes torch scaling share pipeline growth}"
-: "${BENCH_ROUNDS:=3}" "${BENCH_IMAGES:=4}" "${BENCH_MODEL:=vitb16}"
+: "${BENCH:=kernels passes torch scaling share adaptive pipeline growth}"
+: "${BENCH_ROUNDS:=5}" "${BENCH_IMAGES:=4}" "${BENCH_MODEL:=vitb16}"
 core=$(taskset -pc $$ | sed 's/.*[ ,-]//') # what runs on one core keeps to the last one
 
 py() { # SCRIPT ARGUMENTS...
@@ -82,6 +82,29 @@ share() {
 	py stages.py --share "$out/blas.csv" --csv "$out/share.csv" "$out/share.h5.progress.jsonl"
 }
 
+adaptive() {
+	local data=${SHARED:-../shared}/data
+	echo "== adaptive curves against uniform ones: a DeiT-Tiny, 63 photographs, 2 ranks"
+	if [ ! -d "$data" ]; then
+		echo "skipped: $data is absent"
+		return
+	fi
+	cat >"$out/adaptive.yaml" <<-TXT
+		run: {output: $out/adaptive.h5, seed: 2026}
+		model: {path: $(realpath "$data/deit_tiny")}
+		data: {path: $(realpath "$data/imagenet_sample"), target: prediction}
+		methods: [dave: {samples: 50, alpha: 0.5}]
+		metrics:
+		  - deletion: {preset: rise}
+		  - insertion: {preset: rise}
+		  - deletion: {name: deletion_adaptive, preset: rise, points: adaptive}
+		  - insertion: {name: insertion_adaptive, preset: rise, points: adaptive}
+		store: {maps: none}
+	TXT
+	mpirun -n 2 "$eval" "$out/adaptive.yaml" --overwrite >"$out/adaptive.log" 2>&1
+	py adaptive.py "$out/adaptive.h5" --bar | tee "$out/adaptive.txt"
+}
+
 start() {
 	echo "== start: --dry-run over 50,000 images (MPI's start included)"
 	seq -f 'val/ILSVRC2012_val_%08.0f.JPEG 7' 50000 >"$out/list.txt"
@@ -138,7 +161,7 @@ growth() {
 
 for section in $BENCH; do
 	case $section in
-	kernels | passes | torch | scaling | share | pipeline | growth) ;;
+	kernels | passes | torch | scaling | share | adaptive | pipeline | growth) ;;
 	*) echo "BENCH: no section $section" >&2 && exit 2 ;;
 	esac
 done

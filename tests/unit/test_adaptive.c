@@ -1,5 +1,4 @@
-/* src/metrics/adaptive.c, and src/metrics/curve.c where it does not score every point: the rule against a
- * naive twin, curves whose integral is known, and what is scored once only. */
+/* src/metrics/adaptive.c: the rule against a naive twin, and curves whose integral is known. */
 #include "support.h"
 
 #include <CUnit/CUnit.h>
@@ -8,7 +7,6 @@
 #include <string.h>
 
 #include "metrics/adaptive.h"
-#include "metrics/curve.h"
 
 enum { MOST = 300 };
 

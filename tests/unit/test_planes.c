@@ -116,13 +116,14 @@ static double naive_bilateral(
 	return sum / (total + 1e-8);
 }
 
-/* 1e-7 of the largest: it is computed in double. */
+/* 1e-7 of the largest: its sums are double. */
 static void test_filter_bilateral(void)
 {
 	static const struct {
 		int n, height, width;
 		double space, range;
-	} cases[] = {{5, 13, 17, 0.5, 0.05}, {5, 2, 3, 2, 1}, {1, 4, 4, 1, 1}, {15, 9, 20, 4, 0.7}};
+	} cases[] = {{5, 13, 17, 0.5, 0.05}, {5, 2, 3, 2, 1}, {1, 4, 4, 1, 1}, {15, 9, 20, 4, 0.7},
+		{5, 3, 64, 0.5, 0.05}, {7, 4, 65, 1, 0.3}, {5, 5, 150, 0.5, 0.05}};
 
 	for (size_t c = 0; c < COUNT(cases); c++) {
 		int h = cases[c].height, w = cases[c].width, n = cases[c].n;
@@ -201,7 +202,7 @@ static void test_order_rank(void)
 
 /* ---------------------------------------------------------------- aggregation */
 
-enum { ENTRIES = 211 };
+enum { ENTRIES = 699 };
 
 static int by_value(const void *a, const void *b)
 {
@@ -376,6 +377,10 @@ static struct warp random_warp(uint32_t k, int *height, int *width)
 
 	*height = 2 + (int)(18 * random_unit(30, k));
 	*width = 2 + (int)(18 * random_unit(31, k));
+	if (k % 4 == 0) { /* wider than the 64 columns that are worked out together */
+		*height = 2;
+		*width = 63 + (int)(136 * random_unit(31, k));
+	}
 	w.flip = random_unit(32, k) < 0.5;
 	w.angle = 360 * random_unit(33, k) - 180;
 	w.tx = *width * (random_unit(34, k) - 0.5);
