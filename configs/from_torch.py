@@ -10,6 +10,7 @@ Needs python3-torch; the files are what DINO, DINOv2 and B-cos v2 offer for down
 import json
 import math
 import os
+import re
 import struct
 import sys
 
@@ -41,7 +42,7 @@ def write_safetensors(path, tensors):
 
 def bcos_config(name, classes):
     """The logit bias of training with `classes` sigmoids; bilinear resize of 256, crop of 224: the repository's evaluation."""
-    return {'architecture': 'bcos_' + name, 'num_classes': classes, 'num_features': WIDTHS[name.split('vit')[1].split('_')[1]],
+    return {'architecture': 'bcos_' + name, 'num_classes': classes, 'num_features': WIDTHS[re.search('_(ti|s|b|l)_', name)[1]],
             'model_args': {'logit_bias': -math.log(classes - 1)},
             'pretrained_cfg': {'tag': 'bcos_v2', 'input_size': [6, 224, 224], 'interpolation': 'bilinear', 'crop_pct': .875,
                                'crop_mode': 'center', 'mean': [0., 0., 0.], 'std': [1., 1., 1.], 'num_classes': classes}}
@@ -51,8 +52,12 @@ def main(kind, *a):
     if kind == 'head' and len(a) == 2:
         write_safetensors(a[1], state_of(a[0]))
     elif kind == 'bcos' and len(a) == 3:
-        state = state_of(a[0])
-        classes = next(t.shape[0] for name, t in state.items() if name.endswith('linear_head.linear.linear.weight'))
+        state, head = state_of(a[0]), 'linear_head.linear.linear.weight'
+        classes = next((t.shape[0] for name, t in state.items() if name.endswith(head)), 0)
+        if not classes:
+            sys.exit(f'{a[0]}: no tensor ends in {head}: not a B-cos ViT')
+        if not re.fullmatch('(simple_vit_(ti|s|b|l)_patch16_224|vitc_(ti|s|b|l)_patch1_14)', a[1]):
+            sys.exit(f'{a[1]}: expected simple_vit_SIZE_patch16_224 or vitc_SIZE_patch1_14, SIZE one of ti, s, b, l')
         os.makedirs(a[2], exist_ok=True)
         write_safetensors(os.path.join(a[2], 'model.safetensors'), state)
         with open(os.path.join(a[2], 'config.json'), 'w') as f:

@@ -42,7 +42,7 @@ part() {
 part layers tests/layers.sh "$build"
 part docs tests/docs.sh "$build"
 part unit "$build/tests/unit"
-part simd tests/simd/run.sh "$build"
+part simd tests/simd/run.sh
 part board mpirun -n 4 "$build/tests/board"
 part pillow tests/pillow.sh "$build"
 part golden tests/golden.sh "$build"

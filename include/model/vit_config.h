@@ -1,7 +1,8 @@
 /*
- * What a Vision Transformer checkpoint is: read from its config.json (timm's layout) and from the names and
- * shapes of its tensors, never guessed silently (methods.md section 1). A family is a row of data in
- * vit_config.c; what no row covers is refused with the tensor or the field that gives it away.
+ * What a Vision Transformer checkpoint is: read from its config.json (of timm or transformers) and from the
+ * names and shapes of its tensors, never guessed silently (methods.md section 1). A family is a row of data
+ * in vit_timm.c or vit_transformers.c; what no row covers is refused with the tensor or the field that gives
+ * it away.
  */
 #ifndef MODEL_VIT_CONFIG_H
 #define MODEL_VIT_CONFIG_H

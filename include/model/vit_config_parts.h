@@ -24,8 +24,9 @@ int vit_known_transformers(const char *type, const char *path, struct err *err);
 /* Everything but the shapes, from config.json: activation, eps, heads, the checkpoint's own input size,
  * preprocessing. path is that of config.json. */
 int vit_read_timm(struct vit_config *c, const json_t *root, const char *path, struct err *err);
-int vit_read_transformers(
-	struct vit_config *c, const json_t *root, const char *dir, const char *path, struct err *err);
+/* asked: the user has given an input size. */
+int vit_read_transformers(struct vit_config *c, const json_t *root, const char *dir, bool asked,
+	const char *path, struct err *err);
 
 /* Of a B-cos network, after everything else: the bias of its logits; its colours must be plain. */
 int vit_read_bcos(struct vit_config *c, const json_t *args, const char *path, struct err *err);

@@ -18,9 +18,8 @@ char *vit_name(char *buf, const struct vit_config *c, const struct safetensors *
 /* The tensor of that name of timm, or NULL. */
 const struct tensor *vit_find(const struct vit_config *c, const struct safetensors *st, const char *name);
 
-/* Tensors that checkpoints carry and no logit depends on: the mask token of pretraining, the pooler
- * of headless networks, the network's own
- * head where an external one takes its place, and the second norm of such a network. */
+/* Tensors that checkpoints carry and no logit depends on: the mask token of pretraining, the pooler of
+ * headless networks, the network's own head where an external one takes its place. */
 bool vit_ignored(const struct vit_config *c, const char *name);
 
 #endif

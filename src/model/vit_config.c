@@ -160,47 +160,64 @@ static int derive(
 	return 0;
 }
 
+/* The shape of an external head decides what it takes: one width is what the checkpoint classifies by itself
+ * (the class token, or the mean patch), two are both. */
+static int take_external_head(
+	struct vit_config *c, const struct safetensors *st, const struct vit_options *o, struct err *err)
+{
+	int parts = c->width ? o->head_inputs / c->width : 0;
+
+	if (c->bcos)
+		return err_set(
+			err, "%s: a B-cos network has a head of its own: model.head is not for it", st->path);
+	if (parts < 1 || parts > 2 || o->head_inputs != parts * c->width)
+		return err_set(err,
+			"%s: takes %d inputs, expected %d (the class token or the mean patch) or %d (both)",
+			o->head, o->head_inputs, c->width, 2 * c->width);
+	if ((o->head_input == VIT_HEAD_AVG && parts != 1) ||
+		(o->head_input == VIT_HEAD_INTERLEAVED && parts != 2))
+		return err_set(err,
+			"%s: takes %d inputs, which model.head_input: %s does not fit: expected %d", o->head,
+			o->head_inputs, parts == 1 ? "interleaved" : "avg", (3 - parts) * c->width);
+	c->classes = o->head_classes;
+	c->dist_head = false;
+	c->external_head = true;
+	c->head_input = o->head_input;
+	if (parts == 2)
+		c->pool = VIT_POOL_BOTH;
+	else if (o->head_input == VIT_HEAD_AVG || !c->class_token)
+		c->pool = VIT_POOL_AVG;
+	else if (c->pool == VIT_POOL_BOTH)
+		c->pool = VIT_POOL_TOKEN;
+	return 0;
+}
+
 /* What the head takes must be there. */
 static int check_head(
 	struct vit_config *c, const struct safetensors *st, const struct vit_options *o, struct err *err)
 {
-	if (o && o->head && c->bcos)
-		return err_set(
-			err, "%s: a B-cos network has a head of its own: model.head is not for it", st->path);
-	if (o && o->head) {
-		/* shapes decide: one width is the class token, or the mean where there is none; two are both
-		 */
-		c->classes = o->head_classes;
-		c->dist_head = false;
-		c->external_head = true;
-		c->head_input = o->head_input;
-		if (o->head_inputs == 2 * c->width)
-			c->pool = VIT_POOL_BOTH;
-		else if (o->head_inputs != c->width)
-			return err_set(err,
-				"%s: takes %d inputs, expected %d (the class token or the mean patch) or %d "
-				"(both)",
-				o->head, o->head_inputs, c->width, 2 * c->width);
-		else if (o->head_input == VIT_HEAD_AVG || !c->class_token)
-			c->pool = VIT_POOL_AVG;
-		else
-			c->pool = VIT_POOL_TOKEN;
-	}
+	char name[VIT_NAME], other[VIT_NAME];
+
+	if (o && o->head ? take_external_head(c, st, o, err) : 0)
+		return -1;
+	if (o && !o->head && o->head_input != VIT_HEAD_AUTO)
+		return err_set(err, "model.head_input: expected a model.head beside it");
 	if (c->classes < 1)
 		return err_set(err,
-			"%s: tensor head.weight is missing: a network without a head needs one, see "
-			"model.head",
-			st->path);
+			"%s: tensor %s is missing: a network without a head needs one, see model.head",
+			st->path, vit_name(name, c, st, "head.weight"));
 	if (c->pool != VIT_POOL_AVG && !c->class_token)
-		return err_set(err,
-			"%s: tensor cls_token is missing, and the class token is what is classified",
-			st->path);
+		return err_set(err, "%s: tensor %s is missing, and the class token is what is classified",
+			st->path, vit_name(name, c, st, "cls_token"));
 	if (!c->final_norm && !c->fc_norm)
-		return err_set(err, "%s: neither tensor norm.weight nor fc_norm.weight is there", st->path);
+		return err_set(err, "%s: neither tensor %s nor %s is there", st->path,
+			vit_name(name, c, st, "norm.weight"), vit_name(other, c, st, "fc_norm.weight"));
 	if (c->dist_head && (!c->dist_token || c->pool != VIT_POOL_TOKEN))
-		return err_set(err,
-			"%s: tensor head_dist.weight: expected a dist_token beside the class token",
-			st->path);
+		return err_set(err, "%s: tensor %s: expected a dist_token beside the class token", st->path,
+			vit_name(name, c, st, "head_dist.weight"));
+	/* in transformers a distilled network may go without its second head */
+	if (c->layout == VIT_TIMM && c->dist_token && !c->dist_head && !c->external_head)
+		return err_set(err, "%s: tensor head_dist.weight is missing beside dist_token", st->path);
 	return 0;
 }
 
@@ -210,7 +227,11 @@ int vit_check_integer(const json_t *object, const char *key, int have, const cha
 {
 	const json_t *v = json_object_get(object, key);
 
-	if (v && !json_is_null(v) && json_integer_value(v) != have)
+	if (!v || json_is_null(v))
+		return 0;
+	if (!json_is_integer(v))
+		return err_set(err, "%s: %s: expected an integer", path, key);
+	if (json_integer_value(v) != have)
 		return err_set(err, "%s: %s is %lld, but the tensors say %d", path, key,
 			(long long)json_integer_value(v), have);
 	return 0;
@@ -220,7 +241,11 @@ int vit_check_switch(const json_t *object, const char *key, bool have, const cha
 {
 	const json_t *v = json_object_get(object, key);
 
-	if (v && !json_is_null(v) && json_is_true(v) != have)
+	if (!v || json_is_null(v))
+		return 0;
+	if (!json_is_boolean(v))
+		return err_set(err, "%s: %s: expected true or false", path, key);
+	if (json_is_true(v) != have)
 		return err_set(err, "%s: %s is %s, but the tensors say otherwise", path, key,
 			json_is_true(v) ? "true" : "false");
 	return 0;
@@ -282,7 +307,8 @@ static int read_root(struct vit_config *c, const json_t *root, const char *dir, 
 		return -1;
 	if (vit_infer_shapes(c, st, err))
 		return -1;
-	if (architecture ? vit_read_timm(c, root, path, err) : vit_read_transformers(c, root, dir, path, err))
+	if (architecture ? vit_read_timm(c, root, path, err)
+			 : vit_read_transformers(c, root, dir, o && o->height, path, err))
 		return -1;
 	return check_head(c, st, o, err) ? -1 : derive(c, st, o, err);
 }

@@ -116,18 +116,16 @@ const struct tensor *vit_find(const struct vit_config *c, const struct safetenso
 
 bool vit_ignored(const struct vit_config *c, const char *name)
 {
-	static const char *const heads[] = {"head", "head_dist", "fc_norm"};
+	static const char *const heads[][CHOICES] = {
+		[VIT_TIMM] = {"head.", "head_dist."},
+		[VIT_TRANSFORMERS] = {"classifier.", "cls_classifier.", "distillation_classifier."},
+		[VIT_BCOS] = {NULL},
+	};
 	size_t root = strlen(c->root);
-	char buf[VIT_NAME];
 
-	for (size_t i = 0; c->external_head && i < sizeof(heads) / sizeof(heads[0]); i++)
-		for (int bias = 0; bias < 2; bias++) {
-			char timm[64];
-
-			snprintf(timm, sizeof(timm), "%s.%s", heads[i], bias ? "bias" : "weight");
-			if (!strcmp(name, vit_name(buf, c, &(struct safetensors){0}, timm)))
-				return true;
-		}
+	for (int i = 0; c->external_head && i < CHOICES && heads[c->layout][i]; i++)
+		if (!strncmp(name, heads[c->layout][i], strlen(heads[c->layout][i])))
+			return true;
 	if (c->layout != VIT_TRANSFORMERS)
 		return c->layout == VIT_TIMM && !strcmp(name, "mask_token");
 	return !strncmp(name, c->root, root) &&

@@ -69,55 +69,87 @@ static int read_network(struct vit_config *c, const json_t *root, const char *pa
 		       : 0;
 }
 
-/* {"height": h, "width": w}, {"shortest_edge": s} or a number. Returns the number of sizes given: 2, 1, 0. */
-static int read_size(int out[2], const json_t *size)
-{
-	const json_t *h = json_object_get(size, "height"), *w = json_object_get(size, "width");
-	const json_t *edge = json_is_integer(size) ? size : json_object_get(size, "shortest_edge");
+/* What prepares the pictures decides what one number means as a size, and whether there is a crop. */
+static const struct processor {
+	const char *name; /* before ImageProcessor or FeatureExtractor */
+	bool squashes;    /* both sides to `size`; else the short one */
+	bool crops;       /* unless do_center_crop says otherwise */
+} processors[] = {{"ViT", true, false}, {"DeiT", true, true}, {"Bit", false, true}, {"CLIP", false, true}};
 
-	if (json_is_integer(h) && json_is_integer(w)) {
-		out[0] = (int)json_integer_value(h);
-		out[1] = (int)json_integer_value(w);
-		return 2;
+static const struct processor *find_processor(const json_t *prep, const char *path, struct err *err)
+{
+	const char *type = json_string_value(json_object_get(prep, "image_processor_type"));
+
+	if (!type)
+		type = json_string_value(json_object_get(prep, "feature_extractor_type"));
+	for (size_t i = 0; type && i < sizeof(processors) / sizeof(processors[0]); i++) {
+		size_t n = strlen(processors[i].name);
+
+		if (!strncmp(type, processors[i].name, n) &&
+			(!strncmp(type + n, "ImageProcessor", 14) || !strcmp(type + n, "FeatureExtractor")))
+			return &processors[i];
 	}
-	out[0] = out[1] = (int)json_integer_value(edge);
-	return json_is_integer(edge);
+	err_set(err, "%s: image_processor_type: expected that of ViT, DeiT, Bit or CLIP, got \"%s\"", path,
+		type ? type : "");
+	return NULL;
 }
 
-static bool sensible(const int size[2])
+/* {"height": h, "width": w}, {"shortest_edge": s} or a number, as (height, width). */
+static int read_size(
+	int out[2], const json_t *prep, const char *key, bool edge, const char *path, struct err *err)
 {
-	return size[0] > 0 && size[1] > 0 && size[0] <= 8192 && size[1] <= 8192;
+	const json_t *size = json_object_get(prep, key), *h = json_object_get(size, "height"),
+		     *w = json_object_get(size, "width");
+
+	if (json_is_integer(size))
+		h = w = size;
+	else if (edge && !h && !w)
+		h = w = json_object_get(size, "shortest_edge");
+	if (!json_is_integer(h) || !json_is_integer(w) || json_integer_value(h) < 1 ||
+		json_integer_value(w) < 1 || json_integer_value(h) > 8192 || json_integer_value(w) > 8192)
+		return err_set(err, "%s: %s: expected %s or a number, at most 8192", path, key,
+			edge ? "shortest_edge" : "height and width");
+	out[0] = (int)json_integer_value(h);
+	out[1] = (int)json_integer_value(w);
+	return 0;
 }
 
 /* The size that pictures have for the network, and how they get there. */
 static int read_geometry(struct vit_config *c, const json_t *prep, const char *path, struct err *err)
 {
-	const json_t *crop_flag = json_object_get(prep, "do_center_crop");
-	int size[2] = {0}, crop[2] = {0}, sizes = read_size(size, json_object_get(prep, "size"));
-	bool crops = crop_flag ? json_is_true(crop_flag) : false;
+	const struct processor *p = find_processor(prep, path, err);
+	const json_t *flag = json_object_get(prep, "do_center_crop");
+	int size[2], crop[2];
 
-	if (!sizes || !sensible(size) || json_is_false(json_object_get(prep, "do_resize")))
-		return err_set(
-			err, "%s: size: expected height and width, or shortest_edge, at most 8192", path);
-	if (crops && (!read_size(crop, json_object_get(prep, "crop_size")) || !sensible(crop)))
-		return err_set(err, "%s: crop_size: expected height and width, at most 8192", path);
-	if (sizes == 2 && !crops) { /* old files write one number and mean both */
-		c->squash = true;
-		c->input_h = size[0];
-		c->input_w = size[1];
-		c->crop_pct = 1;
-	} else if (crops) {
-		c->squash = sizes == 2;
-		c->input_h = crop[0];
-		c->input_w = crop[1];
-		c->crop_pct = (double)crop[0] / size[0];
-		if (crop[0] != crop[1] || size[0] != size[1] || crop[0] > size[0])
-			return err_set(err, "%s: crop_size: expected a square not larger than size", path);
-	} else {
-		c->squash = true;
-		c->input_h = c->input_w = size[0];
-		c->crop_pct = 1;
-	}
+	if (!p || read_size(size, prep, "size", !p->squashes, path, err))
+		return -1;
+	bool crops = json_is_boolean(flag) ? json_is_true(flag) : p->crops;
+	if (crops && !p->crops)
+		return err_set(err, "%s: do_center_crop: %s does not crop", path, p->name);
+	if (!crops && !p->squashes)
+		return err_set(err, "%s: do_center_crop: expected true", path);
+	if (crops && read_size(crop, prep, "crop_size", true, path, err))
+		return -1;
+	c->squash = p->squashes;
+	c->input_h = crops ? crop[0] : size[0];
+	c->input_w = crops ? crop[1] : size[1];
+	c->crop_pct = (double)c->input_h / size[0];
+	if (crops && (crop[0] != crop[1] || size[0] != size[1] || crop[0] > size[0]))
+		return err_set(err, "%s: crop_size: expected a square not larger than size", path);
+	return 0;
+}
+
+/* Resized, divided by 255, normalised: in that order, and all of it. */
+static int check_steps(const json_t *prep, const char *path, struct err *err)
+{
+	static const char *const steps[] = {"do_resize", "do_rescale", "do_normalize"};
+	const json_t *factor = json_object_get(prep, "rescale_factor");
+
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
+		if (json_is_false(json_object_get(prep, steps[i])))
+			return err_set(err, "%s: %s: expected true", path, steps[i]);
+	if (factor && fabs(json_number_value(factor) * 255 - 1) > 1e-6)
+		return err_set(err, "%s: rescale_factor: expected 1/255", path);
 	return 0;
 }
 
@@ -134,7 +166,7 @@ static int read_preprocessing(struct vit_config *c, const char *dir, struct err 
 	if (!prep)
 		return -1;
 	json_int_t resample = json_integer_value(json_object_get(prep, "resample"));
-	int rc = read_geometry(c, prep, path, err) ||
+	int rc = check_steps(prep, path, err) || read_geometry(c, prep, path, err) ||
 		 vit_read_triple(c->mean, prep, "image_mean", path, err) ||
 		 vit_read_triple(c->std, prep, "image_std", path, err);
 	bool known = false;
@@ -152,13 +184,21 @@ static int read_preprocessing(struct vit_config *c, const char *dir, struct err 
 	return rc ? -1 : 0;
 }
 
-int vit_read_transformers(
-	struct vit_config *c, const json_t *root, const char *dir, const char *path, struct err *err)
+int vit_read_transformers(struct vit_config *c, const json_t *root, const char *dir, bool asked,
+	const char *path, struct err *err)
 {
 	if (!strncmp(c->architecture, "dinov2", 6))
 		c->pool = VIT_POOL_BOTH;
 	else
 		c->pool = VIT_POOL_TOKEN;
 	c->pos_plain = strcmp(c->architecture, "dinov2_with_registers") != 0;
-	return read_network(c, root, path, err) || read_preprocessing(c, dir, err) ? -1 : 0;
+	if (read_network(c, root, path, err) || read_preprocessing(c, dir, err))
+		return -1;
+	/* as transformers itself, which resamples the positions of DINOv2 alone unasked */
+	if (c->pool != VIT_POOL_BOTH && !asked && (c->input_h != c->image_h || c->input_w != c->image_w))
+		return err_set(err,
+			"%s: image_size is %d, but preprocessor_config.json makes %d x %d: give "
+			"model.input_size",
+			path, c->image_h, c->input_h, c->input_w);
+	return 0;
 }

@@ -21,7 +21,7 @@ static const struct option_row model_options[] = {
 	{"input_size", OPT_STRING, AT(model.input_size), "auto", 0, 0, NULL,
 		"of the images, pixels: auto (the checkpoint's own), one number, or HEIGHTxWIDTH; the "
 		"positional table "
-		"is resampled as timm does"},
+		"is resampled as timm does, or transformers for its checkpoints"},
 	OPTION_END};
 static const struct option_row data_options[] = {{"path", OPT_PATH, AT(data.path), NULL, 0, 0, NULL,
 							 "folder of class folders, list file of lines `path "

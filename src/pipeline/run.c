@@ -141,7 +141,7 @@ static void print_plan(const struct job *j)
 	free(text);
 	printf("\n# model    %s: %d x %d pixels, patch %d, %d tokens, width %d, %d blocks, %d heads, %d "
 	       "classes",
-		v->architecture, v->image_w, v->image_h, v->patch, v->tokens, v->width, v->depth, v->heads,
+		v->architecture, v->image_h, v->image_w, v->patch, v->tokens, v->width, v->depth, v->heads,
 		v->classes);
 	print_kind(v);
 	printf("# data     %d images, %d classes\n", j->data.count, j->data.classes);
@@ -155,7 +155,7 @@ static void print_plan(const struct job *j)
 		clock_format(maps, ceil(2e-9 * evaluator_pass_macs(c, v) / 80)));
 	printf("# memory   %.0f MB per rank, and %.0f MB of weights shared by the ranks of a node\n",
 		LIBRARIES_MB + 1e-6 * (double)(evaluator_bytes(c, v, &j->schema) + j->vit.weights.own_bytes),
-		1e-6 * (double)safetensors_bytes(&j->vit.file));
+		1e-6 * (double)(safetensors_bytes(&j->vit.file) + safetensors_bytes(&j->vit.head)));
 	printf("# output   %.1f MB in %s%s\n", 1e-6 * schema_file_bytes(&j->schema), c->run.output,
 		access(c->run.output, F_OK) ? "" : " (exists: --resume or --overwrite)");
 }

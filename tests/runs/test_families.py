@@ -42,9 +42,10 @@ def compare(t, b, folder, golden):
 def check_goldens(t, b):
     for family in sorted(os.listdir(FAMILIES)):
         folder = os.path.join(FAMILIES, family)
-        for file in sorted(os.listdir(folder)):
-            if file.startswith('golden'):
-                compare(t, b, folder, os.path.join(folder, file))
+        goldens = [file for file in sorted(os.listdir(folder)) if file.startswith('golden')]
+        t.ok(f'{family}: has a golden', goldens)
+        for file in goldens:
+            compare(t, b, folder, os.path.join(folder, file))
 
 
 # ---------------------------------------------------------------- published names
@@ -219,7 +220,7 @@ def check_shards(t, b):
 def check_sizes(t, b):
     """model.input_size and model.head through the whole program."""
     r = evaluate(b, '--dry-run', '--set', 'model.input_size=48x64')
-    t.ok('another input size', r.code == 0 and 'pos_embed resampled from 4 x 4 to 6 x 8' in r.out and '64 x 48 pixels' in r.out,
+    t.ok('another input size', r.code == 0 and 'pos_embed resampled from 4 x 4 to 6 x 8' in r.out and '48 x 64 pixels' in r.out,
          r.err)
     for text, words in (('31', 'patches of 8'), ('4x', 'input_size'), ('big', 'input_size'), ('0', 'input_size')):
         r = evaluate(b, '--dry-run', '--set', f'model.input_size={text}')
@@ -237,6 +238,17 @@ def check_sizes(t, b):
     write_safetensors(head, {'linear.weight': w['head.weight'][:, :7].copy()})
     r = evaluate(b, '--dry-run', '--set', f'model.head={head}')
     t.ok('a head of another width: refused', r.code == 2 and 'takes 7 inputs' in r.err and r.err.count('\n') == 1, r.err)
+    for kind, width, words in (('interleaved', 24, 'interleaved does not fit'), ('avg', 48, 'avg does not fit')):
+        import numpy as np
+        write_safetensors(head, {'w': np.zeros((5, width), '<f4')})
+        r = evaluate(b, '--dry-run', '--set', f'model.head={head}', '--set', f'model.head_input={kind}')
+        t.ok(f'a head of width {width} with {kind}: refused', r.code == 2 and words in r.err, r.err)
+    r = evaluate(b, '--dry-run', '--set', 'model.head_input=avg')
+    t.ok('head_input without a head: refused', r.code == 2 and 'model.head_input' in r.err, r.err)
+    teacher = os.path.join(FAMILIES, 'tf_deit_teacher')
+    write_safetensors(head, {'w': np.zeros((5, 16), '<f4')})
+    r = evaluate(b, '--dry-run', '--set', f'model.path={teacher}', '--set', f'model.head={head}')
+    t.ok('an external head takes the place of two', r.code == 0 and 'two heads' not in r.out, r.err)
     write_safetensors(head, {'a': w['head.weight'], 'b': w['head.weight']})
     r = evaluate(b, '--dry-run', '--set', f'model.head={head}')
     t.ok('a head of two matrices: refused', r.code == 2 and 'one matrix' in r.err and r.err.count('\n') == 1, r.err)
@@ -286,7 +298,88 @@ def check_preprocessing(t, b):
             t.ok(f'{family}: {image}', np.array_equal(got, crop_pixels(b.path('data', image), prep)), got.shape)
 
 
+def check_processors(t, b):
+    """The forms of preprocessor_config.json: squashed or not, cropped or not, old files with numbers; and what is refused."""
+    import h5py
+    import numpy as np
+    sys.path.insert(0, REFERENCE)
+    from torch_vit import crop_pixels, preprocessing
+    folder = b.path('processor')
+    plain = {'image_mean': [.5] * 3, 'image_std': [.5] * 3, 'resample': 3, 'do_normalize': True}
+
+    def write(family, settings):
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(os.path.join(FAMILIES, family), folder)
+        with open(os.path.join(folder, 'preprocessor_config.json'), 'w') as f:
+            json.dump({**plain, **settings}, f)
+
+    side = {'height': 6, 'width': 6}
+    for name, family, settings in (
+            ('DeiT', 'tf_deit', {'image_processor_type': 'DeiTImageProcessor', 'size': {'height': 9, 'width': 9}, 'crop_size': side,
+                                 'do_center_crop': True}),
+            ('old DeiT', 'tf_deit', {'feature_extractor_type': 'DeiTFeatureExtractor', 'size': 11, 'crop_size': 6,
+                                     'do_center_crop': True}),
+            ('ViT', 'tf_vit', {'image_processor_type': 'ViTImageProcessor', 'size': side}),
+            ('old ViT', 'tf_vit', {'feature_extractor_type': 'ViTFeatureExtractor', 'size': 6, 'resample': 2}),
+            ('Bit', 'tf_dinov2', {'image_processor_type': 'BitImageProcessor', 'size': {'shortest_edge': 11},
+                                  'crop_size': {'height': 8, 'width': 8}, 'do_center_crop': True})):
+        write(family, settings)
+        prep = preprocessing(folder)
+        for image in b.images[:4]:
+            r = b.run('dave-replay', '--image', b.path('data', image), '--model', folder, '-o', b.path('x.h5'))
+            if t.ok(f'{name}: {image} is read', r.code == 0, r):
+                with h5py.File(b.path('x.h5')) as f:
+                    t.ok(f'{name}: {image}', np.array_equal(f['pixels_u8'][...], crop_pixels(b.path('data', image), prep)))
+    vit = {'image_processor_type': 'ViTImageProcessor', 'size': side}
+    for words, settings in (
+            ('image_processor_type: expected', {'size': side}), ('image_processor_type: expected', {**vit, 'image_processor_type': 'Conv'}),
+            ('do_normalize: expected true', {**vit, 'do_normalize': False}),
+            ('do_rescale: expected true', {**vit, 'do_rescale': False}), ('do_resize: expected true', {**vit, 'do_resize': False}),
+            ('rescale_factor: expected 1/255', {**vit, 'rescale_factor': 1}),
+            ('size: expected height and width', {**vit, 'size': {'shortest_edge': 6}}),
+            ('size: expected height and width', {**vit, 'size': 2**32 + 6}),
+            ('do_center_crop: ViT does not crop', {**vit, 'do_center_crop': True}),
+            ('resample: expected 2 (bilinear) or 3 (bicubic)', {**vit, 'resample': 1}),
+            ('image_std: expected', {**vit, 'image_std': [1, 1, 0]}),
+            ('image_size is 6, but preprocessor_config.json makes 8 x 8', {**vit, 'size': 8})):
+        write('tf_vit', settings)
+        r = evaluate(b, '--dry-run', '--set', f'model.path={folder}', '--set', 'data.target=0')
+        t.ok(f'refused: {words}', r.code == 2 and words in r.err and r.err.count('\n') == 1, r.err)
+
+
+def check_conversion(t, b):
+    """configs/from_torch.py: a head and a B-cos network as their authors publish them."""
+    import torch
+    sys.path.insert(0, REFERENCE)
+    from torch_vit import read_safetensors
+    script, source = os.path.join(HERE, '../../configs/from_torch.py'), os.path.join(FAMILIES, 'bcos_simple')
+
+    def convert(*a):
+        return subprocess.run([sys.executable, '-B', script, *a], capture_output=True, text=True)
+
+    head = {'module.linear.weight': torch.randn(5, 24), 'module.linear.bias': torch.randn(5)}
+    torch.save({'epoch': 1, 'state_dict': head}, b.path('head.pth'))
+    r = convert('head', b.path('head.pth'), b.path('head.safetensors'))
+    got = read_safetensors(b.path('head.safetensors'))
+    t.ok('from_torch.py head', r.returncode == 0 and all((got[k] == v.numpy()).all() for k, v in head.items()), r.stderr)
+    r = evaluate(b, '--dry-run', '--set', f'model.head={b.path("head.safetensors")}')
+    t.ok('from_torch.py head: is read', r.code == 0, r.err)
+    weights = read_safetensors(os.path.join(source, 'model.safetensors'))
+    torch.save({k: torch.from_numpy(v) for k, v in weights.items()}, b.path('bcos.pth'))
+    r = convert('bcos', b.path('bcos.pth'), 'simple_vit_s_patch16_224', b.path('bcos'))
+    got = read_safetensors(b.path('bcos/model.safetensors'))
+    t.ok('from_torch.py bcos', r.returncode == 0 and all((got[k] == v).all() for k, v in weights.items()), r.stderr)
+    with open(b.path('bcos/config.json')) as f, open(os.path.join(source, 'config.json')) as g:
+        made, golden = json.load(f), json.load(g)
+    t.ok('from_torch.py bcos: the settings', made['architecture'] == golden['architecture'] and
+         abs(made['model_args']['logit_bias'] - golden['model_args']['logit_bias']) < 1e-12, made)
+    r = convert('bcos', b.path('head.pth'), 'simple_vit_s_patch16_224', b.path('none'))
+    t.ok('from_torch.py: another file is refused', r.returncode != 0 and 'not a B-cos ViT' in r.stderr, r.stderr)
+
+
 def body(t, b):
+    check_conversion(t, b)
+    check_processors(t, b)
     check_pixel_share(t, b)
     check_preprocessing(t, b)
     check_goldens(t, b)

@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ROWS = 7, WIDTH = 197, SAMPLES = 11, SIDE = 41, MOST = 1 << 16 };
+enum { ROWS = 7, WIDTH = 197, SAMPLES = 11, HIGH = 20, WIDE = 150, MOST = 1 << 16 };
 
 static float in[MOST], other[MOST], out[MOST], more[MOST];
 
@@ -54,7 +54,11 @@ static void rows(void)
 	rows_add_scaled(out, in, other, ROWS, WIDTH);
 	multiply(out, other, n);
 	mix(out, in, 0.3, 0.7, n);
+	rows_scale(out, out, in, ROWS, WIDTH);
+	rows_add_shared(out, in, 0.3f, ROWS, WIDTH);
 	digest("elementwise", out, size);
+	rows_mean(more, out, ROWS, WIDTH);
+	digest("rows_mean", more, WIDTH * sizeof(float));
 	printf("all_finite %d", all_finite(out, n));
 	out[n - 1] = NAN;
 	printf(" %d\n", all_finite(out, n));
@@ -89,19 +93,19 @@ static void units(void)
 static void planes(void)
 {
 	struct warp w = {1, 13, 3, -4, 1.05, 0.97};
-	int plane = SIDE * SIDE, entries = 500;
+	int plane = HIGH * WIDE, entries = 500;
 	size_t size = 3 * (size_t)plane * sizeof(float);
 	float taps[11];
 	double error;
 
-	warp_forward(out, in, &w, 3, SIDE, SIDE);
+	warp_forward(out, in, &w, 3, HIGH, WIDE);
 	digest("warp_forward", out, size);
-	warp_adjoint(out, in, &w, 3, SIDE, SIDE);
+	warp_adjoint(out, in, &w, 3, HIGH, WIDE);
 	digest("warp_adjoint", out, size);
 	filter_gaussian(taps, 11, 7);
-	filter_separable(out, in, more, taps, 11, SIDE, SIDE);
+	filter_separable(out, in, more, taps, 11, HIGH, WIDE);
 	digest("filter_separable", out, size / 3);
-	postprocess_map(out, in, more, SIDE, SIDE);
+	postprocess_map(out, in, more, HIGH, WIDE);
 	digest("postprocess_map", out, size / 3);
 	aggregate_mad(out, (uint8_t *)other, in, SAMPLES, (size_t)entries, more);
 	digest("aggregate_mad", out, (size_t)entries * sizeof(float));
@@ -127,6 +131,19 @@ int main(void)
 	gelu_forward_gradient(out, more, in, MOST);
 	digest("gelu_gradient", out, sizeof(out));
 	digest("gelu slope", more, sizeof(more));
+	quick_gelu_forward(out, in, MOST);
+	digest("quick_gelu", out, sizeof(out));
+	quick_gelu_forward_frozen(out, more, in, MOST);
+	digest("quick_gelu gate", more, sizeof(more));
+	quick_gelu_forward_gradient(out, more, in, MOST);
+	digest("quick_gelu slope", more, sizeof(more));
+	swiglu_forward(out, more, out, in, other, MOST / 2);
+	digest("swiglu", out, sizeof(out) / 2);
+	digest("swiglu slope", more, sizeof(more) / 2);
+	for (int i = 0; i < MOST; i++) /* denormal results and beyond */
+		more[i] = in[i] * 40;
+	gelu_forward(out, more, MOST);
+	digest("gelu of large values", out, sizeof(out));
 	rows();
 	units();
 	planes();

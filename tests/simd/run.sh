@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # The vectorised kernels give the same bits whatever the instruction set and the compiler: built once for each, the digests
 # of their results are compared with those of the build that chooses at run time.
-#   tests/simd/run.sh BUILD
+#   tests/simd/run.sh
 set -u
-build=$(realpath "${1:?usage: tests/simd/run.sh BUILD}")
 cd "$(dirname "$0")/../.." || exit 1
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

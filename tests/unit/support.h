@@ -10,6 +10,8 @@
 
 /* One per test file; each adds its suites to the registry. Returns -1 on error. */
 int register_simd_tests(void);
+int register_activations_tests(void);
+int register_vit_families_tests(void);
 int register_pos_embed_tests(void);
 int register_kernels_tests(void); /* and the suite of planes, in test_planes.c */
 int register_planes_tests(void);

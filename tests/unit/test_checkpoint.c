@@ -335,7 +335,7 @@ static void test_extra_tensors(void)
 		const char *name, *part, *more;
 	} extra[] = {{"norm_pre.weight", "tensor norm_pre.bias is missing", ""},
 		{"head_dist.weight", "tensor head_dist.weight", "expected a dist_token"},
-		{"dist_token", "tensor pos_embed has 5 rows", "expected 4 or 6"},
+		{"dist_token", "tensor head_dist.weight is missing", "dist_token"},
 		{"blocks.0.attn.q_norm.weight", "tensor blocks.0.attn.q_norm.weight", "expected [4]"},
 		{"blocks.1.ls1.gamma", "tensor blocks.1.ls1.gamma", "not supported"},
 		{"fc_norm.weight", "global_pool is \"token\"", "tensor fc_norm.weight is there"},

@@ -447,9 +447,10 @@ static void check_pieces(struct fixture *f)
 	size_t t = (size_t)c->tokens, n = BATCH, d = (size_t)c->width, prob = (size_t)c->heads * t * t;
 	size_t one = (size_t)c->heads * t, h = (size_t)c->hidden;
 	size_t hidden = n * t * (size_t)c->hidden, patches = n * (t - 1) * 3 * (size_t)(c->patch * c->patch);
-	struct piece p[64] = {{w->last.rstd, n}, {w->last.xhat, n * d}, {w->tokens, n * t * d}, {w->normed, n * t * d},
-		{w->qkv, 3 * n * t * d}, {w->mixed, n * t * d}, {w->hidden, hidden}, {w->prob, prob},
-		{w->scratch.rstd, n * t}, {w->patches, patches}, {w->pooled, n * d}, {w->classified, n * d}};
+	struct piece p[64] = {{w->last.rstd, n}, {w->last.xhat, n * d}, {w->tokens, n * t * d},
+		{w->normed, n * t * d}, {w->qkv, 3 * n * t * d}, {w->mixed, n * t * d}, {w->hidden, hidden},
+		{w->prob, prob}, {w->scratch.rstd, n * t}, {w->patches, patches}, {w->pooled, n * d},
+		{w->classified, n * d}};
 	size_t count = 12, overlaps = 0;
 
 	for (int l = 0; l < c->depth; l++) {

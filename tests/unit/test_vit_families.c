@@ -1,0 +1,109 @@
+/* Batches and shared cotangents of every family in tests/golden/families: what single passes give. That those
+ * are right, the goldens say. */
+#include "support.h"
+
+#include <CUnit/CUnit.h>
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+
+enum { BATCH = 3, CLASSES = 5 };
+
+static const char folder[] = "tests/golden/families";
+
+/* Loads tests/golden/families/NAME, with its external head where there is one. */
+static int load(struct vit *vit, const char *name)
+{
+	char dir[512], head[600];
+	struct err err = {{0}};
+	struct vit_options o = {0};
+
+	snprintf(dir, sizeof(dir), "%s/%s", folder, name);
+	snprintf(head, sizeof(head), "%s/head.safetensors", dir);
+	o.head = access(head, R_OK) ? NULL : head;
+	if (!strcmp(name, "dino_interleaved"))
+		o.head_input = VIT_HEAD_INTERLEAVED;
+	if (vit_load(vit, dir, &o, &err)) {
+		printf("    %s\n", err.msg);
+		return -1;
+	}
+	return 0;
+}
+
+static void close_to(const char *name, const float *got, const float *want, size_t n)
+{
+	CU_ASSERT(near_floats(name, got, want, n, 2e-5 * largest_float(want, n)));
+}
+
+static void check_mode(
+	const char *name, const struct vit *vit, const float *x, const float *cotangent, enum vit_mode mode)
+{
+	size_t pixels = model_pixels(vit);
+	float *dx = x_malloc(BATCH * pixels * sizeof(float)), *one = x_malloc(pixels * sizeof(float));
+	float *shared = x_malloc(BATCH * pixels * sizeof(float)), logits[BATCH * CLASSES], single[CLASSES];
+	struct vit_work w;
+
+	vit_work_init(&w, vit, VIT_GRADIENT, BATCH);
+	vit_forward(vit, &w, logits, x, BATCH, mode);
+	vit_backward(vit, &w, dx, cotangent, NULL, NULL);
+	vit_forward(vit, &w, single, x, 1, mode);
+	vit_backward_shared(vit, &w, shared, cotangent, BATCH, NULL, NULL);
+	for (int i = 0; i < BATCH; i++) {
+		vit_forward(vit, &w, single, x + (size_t)i * pixels, 1, mode);
+		close_to(name, logits + i * CLASSES, single, CLASSES);
+		vit_backward(vit, &w, one, cotangent + i * CLASSES, NULL, NULL);
+		close_to(name, dx + (size_t)i * pixels, one, pixels);
+		vit_forward(vit, &w, single, x, 1, mode);
+		vit_backward(vit, &w, one, cotangent + i * CLASSES, NULL, NULL);
+		close_to(name, shared + (size_t)i * pixels, one, pixels);
+	}
+	vit_work_release(&w);
+	free(dx);
+	free(one);
+	free(shared);
+}
+
+static void test_families(void)
+{
+	DIR *d = opendir(folder);
+	struct dirent *entry;
+	float cotangent[BATCH * CLASSES];
+	int count = 0;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(d);
+	random_normal(cotangent, BATCH * CLASSES, 1, 71);
+	while ((entry = readdir(d))) {
+		struct vit vit;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		int rc = load(&vit, entry->d_name);
+		CU_ASSERT_EQUAL(rc, 0);
+		if (rc)
+			continue;
+		CU_ASSERT_EQUAL_FATAL(vit.config.classes, CLASSES);
+		float *x = new_normal(BATCH * model_pixels(&vit), 1, 72);
+		check_mode(entry->d_name, &vit, x, cotangent, VIT_EFFECTIVE);
+		check_mode(entry->d_name, &vit, x, cotangent, VIT_GRADIENT);
+		free(x);
+		vit_release(&vit);
+		count++;
+	}
+	closedir(d);
+	CU_ASSERT(count >= 29);
+}
+
+int register_vit_families_tests(void)
+{
+	static const struct named_test tests[] = {
+		{"batches and shared cotangents are single passes", test_families},
+		{NULL, NULL},
+	};
+
+	return add_suite("families", tests);
+}
