@@ -62,6 +62,9 @@ int safetensors_unchanged(const struct safetensors *st, struct err *err);
 /* Unmaps; st may be zeroed or released already. */
 void safetensors_release(struct safetensors *st);
 
+/* Sorts the tensors of a list made in memory by name, as safetensors_find() wants them. */
+void safetensors_sort(struct safetensors *st);
+
 /* The tensor of that name, or NULL. */
 const struct tensor *safetensors_find(const struct safetensors *st, const char *name);
 

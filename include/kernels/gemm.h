@@ -19,7 +19,8 @@ void gemm_tn(float *C, int ldc, const float *A, int lda, const float *B, int ldb
 void gemm_set_threads(int threads);
 
 /* The BLAS kernel set in use: "Zen", "SkylakeX", ... Results are bit-identical on machines that agree on it:
- * our own kernels give the same bits everywhere (base/simd.h). */
+ * our own kernels give the same bits for every instruction set (base/simd.h), with one version of glibc,
+ * whose sin, cos and exp some of them call once a plane. */
 const char *gemm_core(void);
 
 #endif

@@ -37,7 +37,8 @@ int vit_check_integer(const json_t *object, const char *key, int have, const cha
 /* A switch of `object` where there is one, in the same way. */
 int vit_check_switch(const json_t *object, const char *key, bool have, const char *path, struct err *err);
 
-/* Three finite numbers. */
-int vit_read_triple(float out[3], const json_t *object, const char *key, const char *path, struct err *err);
+/* The mean and the deviation of the input's channels, under those keys. */
+int vit_read_normalisation(struct vit_config *c, const json_t *object, const char *mean, const char *std,
+	const char *path, struct err *err);
 
 #endif

@@ -27,7 +27,6 @@ struct evaluator {
 	float *raw, *map;      /* (H, W) */
 	float *logits;         /* (batch, classes) */
 	struct metric_output out;
-	double *figures; /* of a method or a metric */
 	/* of the image at hand */
 	int target, correct;
 	double probability, logit; /* of the target */

@@ -123,6 +123,12 @@ static int by_name(const void *a, const void *b)
 	return strcmp(((const struct tensor *)a)->name, ((const struct tensor *)b)->name);
 }
 
+void safetensors_sort(struct safetensors *st)
+{
+	if (st->count)
+		qsort(st->tensors, (size_t)st->count, sizeof(*st->tensors), by_name);
+}
+
 /* Adds the tensors of a mapped file; index, where there is one, says which are to lie in it (the file
  * `name`). */
 static int read_header(struct safetensors *st, const struct safetensors_map *m, const json_t *index,
@@ -180,7 +186,7 @@ static int opened(struct safetensors *st, int rc)
 	if (rc)
 		safetensors_release(st);
 	else
-		qsort(st->tensors, (size_t)st->count, sizeof(*st->tensors), by_name);
+		safetensors_sort(st);
 	return rc;
 }
 

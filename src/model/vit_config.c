@@ -251,7 +251,8 @@ int vit_check_switch(const json_t *object, const char *key, bool have, const cha
 	return 0;
 }
 
-int vit_read_triple(float out[3], const json_t *object, const char *key, const char *path, struct err *err)
+/* Three finite numbers. */
+static int read_triple(float out[3], const json_t *object, const char *key, const char *path, struct err *err)
 {
 	const json_t *list = json_object_get(object, key);
 
@@ -263,6 +264,17 @@ int vit_read_triple(float out[3], const json_t *object, const char *key, const c
 			return err_set(err, "%s: %s: expected three numbers", path, key);
 		out[i] = (float)x;
 	}
+	return 0;
+}
+
+int vit_read_normalisation(struct vit_config *c, const json_t *object, const char *mean, const char *std,
+	const char *path, struct err *err)
+{
+	if (read_triple(c->mean, object, mean, path, err) || read_triple(c->std, object, std, path, err))
+		return -1;
+	for (int i = 0; i < 3; i++)
+		if (!(c->std[i] > 0))
+			return err_set(err, "%s: %s: expected positive numbers", path, std);
 	return 0;
 }
 

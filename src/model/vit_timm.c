@@ -163,13 +163,7 @@ static int read_preprocessing(struct vit_config *c, const json_t *cfg, const cha
 	c->crop_pct = json_number_value(pct);
 	if (!json_is_number(pct) || !(c->crop_pct > 0.1 && c->crop_pct <= 1))
 		return err_set(err, "%s: crop_pct: expected a number in (0.1, 1]", path);
-	if (vit_read_triple(c->mean, cfg, "mean", path, err) ||
-		vit_read_triple(c->std, cfg, "std", path, err))
-		return -1;
-	for (int i = 0; i < 3; i++)
-		if (!(c->std[i] > 0))
-			return err_set(err, "%s: std: expected positive numbers", path);
-	return 0;
+	return vit_read_normalisation(c, cfg, "mean", "std", path, err);
 }
 
 static int check_arguments(const json_t *args, bool bcos, const char *path, struct err *err)

@@ -167,8 +167,7 @@ static int read_preprocessing(struct vit_config *c, const char *dir, struct err 
 		return -1;
 	json_int_t resample = json_integer_value(json_object_get(prep, "resample"));
 	int rc = check_steps(prep, path, err) || read_geometry(c, prep, path, err) ||
-		 vit_read_triple(c->mean, prep, "image_mean", path, err) ||
-		 vit_read_triple(c->std, prep, "image_std", path, err);
+		 vit_read_normalisation(c, prep, "image_mean", "image_std", path, err);
 	bool known = false;
 	for (size_t i = 0; i < 2; i++)
 		if (filters[i].code == resample) {
@@ -177,9 +176,6 @@ static int read_preprocessing(struct vit_config *c, const char *dir, struct err 
 		}
 	if (!rc && !known)
 		rc = err_set(err, "%s: resample: expected 2 (bilinear) or 3 (bicubic)", path);
-	for (int i = 0; i < 3 && !rc; i++)
-		if (!(c->std[i] > 0))
-			rc = err_set(err, "%s: image_std: expected positive numbers", path);
 	json_decref(prep);
 	return rc ? -1 : 0;
 }

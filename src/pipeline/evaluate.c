@@ -60,7 +60,7 @@ static void carve(struct evaluator *e, const struct config *c, const struct vit_
 	e->logits = arena_floats(a, (size_t)batch * (size_t)vit->classes);
 	e->out.curve = arena_take(a, most_points(c, vit), sizeof(double));
 	e->out.scored = arena_take(a, most_points(c, vit), sizeof(double));
-	e->out.figures = e->figures = arena_take(a, MAX_FIGURES, sizeof(double));
+	e->out.figures = arena_take(a, MAX_FIGURES, sizeof(double));
 	e->shared_from = a->used;
 	arena_floats(a, postprocess_scratch(vit->image_h, vit->image_w));
 	most = a->used;
@@ -233,7 +233,7 @@ static int run_method(struct evaluator *e, int m, int i, unsigned char *row, str
 
 	e->arena.used = e->shared_from;
 	void *scratch = method->ops->carve(&e->arena, c, method->params, e->batch);
-	if (method->ops->run(scratch, method->params, &in, e->raw, e->figures, err))
+	if (method->ops->run(scratch, method->params, &in, e->raw, e->out.figures, err))
 		return err_prefix(err, "%s", method->name);
 	e->arena.used = e->shared_from;
 	float *post = arena_floats(&e->arena, postprocess_scratch(c->image_h, c->image_w));
@@ -246,7 +246,7 @@ static int run_method(struct evaluator *e, int m, int i, unsigned char *row, str
 		schema_put_floats(e->schema, row, fields->raw, e->raw, plane);
 	schema_put_number(e->schema, row, fields->scale, scale);
 	for (int k = 0; k < method_figure_count(method->ops); k++)
-		schema_put_number(e->schema, row, fields->figures + k, e->figures[k]);
+		schema_put_number(e->schema, row, fields->figures + k, e->out.figures[k]);
 	return 0;
 }
 
@@ -281,7 +281,7 @@ static int run_metric(struct evaluator *e, int m, int k, unsigned char *row, str
 			e->schema->fields[fields->scored].dims[0]);
 	for (int f = 0, at = fields->figures; f < metric_figure_count(metric->ops); f++)
 		if (metric_figure_stored(metric->ops, metric->params, f))
-			schema_put_number(e->schema, row, at++, e->figures[f]);
+			schema_put_number(e->schema, row, at++, e->out.figures[f]);
 	return 0;
 }
 

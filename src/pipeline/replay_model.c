@@ -34,11 +34,6 @@ static int add_weight(const char *name, void *ctx)
 	return 0;
 }
 
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(((const struct tensor *)a)->name, ((const struct tensor *)b)->name);
-}
-
 static int read_recorded(struct vit *vit, struct weight_list *l, struct err *err)
 {
 	struct vit_config config;
@@ -56,7 +51,7 @@ static int read_recorded(struct vit *vit, struct weight_list *l, struct err *err
 		return err_set(err, "no weights w/ are recorded: give --model");
 	if (h5_each(l->h5, "w", add_weight, l))
 		return -1;
-	qsort(l->file.tensors, (size_t)l->file.count, sizeof(*l->file.tensors), by_name);
+	safetensors_sort(&l->file);
 	if (vit_config_infer(&config, (int)heads, (float)eps, (int)x.dims[2], (int)x.dims[3], &l->file, err))
 		return -1;
 	return vit_init(vit, &config, &l->file, err);
@@ -85,7 +80,10 @@ static int recorded_folder(struct vit *vit, int64_t in, const char *dir, struct 
 		o.head_input = VIT_HEAD_AVG;
 	else if (input && !strcmp(input, "interleaved"))
 		o.head_input = VIT_HEAD_INTERLEAVED;
-	if (h5_exists(in, "x")) { /* images of other sizes resample the positional table */
+	else if (input && strcmp(input, "token") && strcmp(input, "both"))
+		rc = err_set(err,
+			"attribute head_input: expected token, avg, both or interleaved, got \"%s\"", input);
+	if (!rc && h5_exists(in, "x")) { /* images of other sizes resample the positional table */
 		rc = h5_read(&x, in, "x", err);
 		if (!rc && x.ndim == 4) {
 			o.height = (int)x.dims[2];

@@ -22,6 +22,8 @@
 #include "kernels/softmax.h"
 #include "kernels/warp.h"
 
+#include "stats.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,19 +32,6 @@ enum { SQUARE = 2048, ROUNDS = 7, SIDE = 224, PLANE = SIDE * SIDE, SAMPLES = 50 
 
 static float *signs;
 static float *a, *b, *c; /* operands, large enough for all */
-
-static int compare(const void *x, const void *y)
-{
-	double u = *(const double *)x, v = *(const double *)y;
-
-	return (u > v) - (u < v);
-}
-
-static double median(double *v)
-{
-	qsort(v, ROUNDS, sizeof(*v), compare);
-	return v[ROUNDS / 2];
-}
 
 /* ---- products ---- */
 
@@ -71,7 +60,7 @@ static void measure_square(void)
 
 	for (int r = 0; r < ROUNDS; r++)
 		rate[r] = product_rate(NT, SQUARE, SQUARE, SQUARE);
-	square = median(rate);
+	square = median(rate, ROUNDS);
 }
 
 static void product(const char *name, enum kind kind, int M, int N, int K)
@@ -81,7 +70,7 @@ static void product(const char *name, enum kind kind, int M, int N, int K)
 
 	for (int r = 0; r < ROUNDS; r++)
 		rate[r] = product_rate(kind, M, N, K);
-	double value = median(rate);
+	double value = median(rate, ROUNDS);
 	printf("%s %s,%dx%dx%d,%.1f,GFLOP/s,%.3f\n", name, kinds[kind], M, N, K, value, value / square);
 	fflush(stdout);
 }
@@ -225,7 +214,7 @@ static void time_other(size_t k)
 		} while (took < 0.03);
 		ns[r] = 1e9 * took / calls / others[k].elements;
 	}
-	double value = median(ns);
+	double value = median(ns, ROUNDS);
 	printf("%s,%s,%.3f,ns,%.1f\n", others[k].name, others[k].shape, value, others[k].bytes / value);
 	fflush(stdout);
 }

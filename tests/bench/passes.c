@@ -10,6 +10,7 @@
 #include "blas.h"
 #include "kernels/gemm.h"
 #include "metrics/metric.h"
+#include "stats.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,19 +30,6 @@ struct bench {
 	struct substrate_memo substrates;
 	int scored;
 };
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(double *v, int n)
-{
-	qsort(v, (size_t)n, sizeof(*v), compare);
-	return v[n / 2];
-}
 
 /* The parameters of a method or metric: the defaults, and one integer. */
 static void *params_of(const struct option_row *table, size_t size, const char *key, int value)

@@ -229,11 +229,6 @@ static void add_block(struct builder *b, const struct model_spec *s, int l)
 	}
 }
 
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(((const struct tensor *)a)->name, ((const struct tensor *)b)->name);
-}
-
 void model_init(struct vit *vit, const struct model_spec *s)
 {
 	struct builder b = {.file.path = x_strdup("random"), .stream = 1000};
@@ -250,7 +245,7 @@ void model_init(struct vit *vit, const struct model_spec *s)
 		add_block(&b, s, l);
 	add_norm(&b, "", "norm", s->width);
 	add_linear(&b, "", "head", 1, s->classes, s->width);
-	qsort(b.file.tensors, (size_t)b.file.count, sizeof(*b.file.tensors), by_name);
+	safetensors_sort(&b.file);
 	if (vit_config_infer(&config, s->heads, 0.05f, s->image_h, s->image_w, &b.file, &err) ||
 		vit_init(vit, &config, &b.file, &err))
 		BUG("%s", err.msg);
