@@ -176,7 +176,7 @@ def base_config():
     }
 
 
-def slow_config(samples=300):
+def slow_config(samples=700):
     """A run that takes long enough to be interrupted."""
     c = base_config()
     c['methods'] = [{'dave': {'samples': samples}}, 'random']

@@ -133,7 +133,7 @@ def refused(t, b, name, words, *args, status=(2,)):
 def differences(t, b):
     refused(t, b, 'existing output', ['exists', '--resume', '--overwrite'])
     refused(t, b, 'another seed', ['seed: 7', 'seed: 8'], '--resume', '--seed', 8)
-    refused(t, b, 'another parameter', ['samples: 300', 'samples: 301'], '--resume', '-s', 'methods.dave.samples=301')
+    refused(t, b, 'another parameter', ['samples: 700', 'samples: 701'], '--resume', '-s', 'methods.dave.samples=701')
     refused(t, b, 'another limit', ['limit'], '--resume', '--limit', 3)
     refused(t, b, 'another map type', ['maps'], '--resume', '-s', 'store.maps=float32')
     c = slow_config()
