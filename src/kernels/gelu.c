@@ -28,14 +28,24 @@ void gelu_forward_frozen(float *y, float *slope, const float *z, size_t n)
 }
 
 SIMD_CLONES
-void gelu_forward_gradient(float *y, float *slope, const float *z, size_t n)
+void gelu_backward(float *dz, const float *z, size_t n)
 {
 	SIMD_LOOP
 	for (size_t i = 0; i < n; i++) {
 		float x = z[i], e, gate = phi_lane(x, &e);
 
-		slope[i] = gate + x * (DENSITY_0 * e);
-		y[i] = x * gate;
+		dz[i] *= gate + x * (DENSITY_0 * e);
+	}
+}
+
+SIMD_CLONES
+void gelu_backward_frozen(float *dz, const float *z, size_t n)
+{
+	SIMD_LOOP
+	for (size_t i = 0; i < n; i++) {
+		float x = z[i], e, gate = phi_lane(x, &e);
+
+		dz[i] *= x == 0.0f ? 1.0f : gate;
 	}
 }
 
@@ -66,28 +76,27 @@ void quick_gelu_forward_frozen(float *y, float *slope, const float *z, size_t n)
 }
 
 SIMD_CLONES
-void quick_gelu_forward_gradient(float *y, float *slope, const float *z, size_t n)
+void quick_gelu_backward(float *dz, const float *z, size_t n)
 {
 	SIMD_LOOP
 	for (size_t i = 0; i < n; i++) {
 		float x = z[i], gate = logistic_lane(1.702f * x);
 
-		slope[i] = gate + 1.702f * x * gate * (1.0f - gate);
-		y[i] = x * gate;
+		dz[i] *= gate + 1.702f * x * gate * (1.0f - gate);
 	}
 }
 
 SIMD_CLONES
-void swiglu_forward(float *y, float *slope, float *slope_gate, const float *z, const float *gate, size_t n)
+void quick_gelu_backward_frozen(float *dz, const float *z, size_t n)
 {
-	if (slope_gate) {
-		SIMD_LOOP
-		for (size_t i = 0; i < n; i++) {
-			float g = gate[i], s = logistic_lane(g);
+	SIMD_LOOP
+	for (size_t i = 0; i < n; i++)
+		dz[i] *= logistic_lane(1.702f * z[i]);
+}
 
-			slope_gate[i] = z[i] * (s + g * s * (1.0f - s));
-		}
-	}
+SIMD_CLONES
+void swiglu_forward(float *y, float *slope, const float *z, const float *gate, size_t n)
+{
 	if (slope) {
 		SIMD_LOOP
 		for (size_t i = 0; i < n; i++)
@@ -96,4 +105,20 @@ void swiglu_forward(float *y, float *slope, float *slope_gate, const float *z, c
 	SIMD_LOOP
 	for (size_t i = 0; i < n; i++)
 		y[i] = gate[i] * logistic_lane(gate[i]) * z[i];
+}
+
+SIMD_CLONES
+void swiglu_backward(float *dz, float *dgate, const float *z, const float *gate, size_t n)
+{
+	if (dgate) {
+		SIMD_LOOP
+		for (size_t i = 0; i < n; i++) {
+			float g = gate[i], s = logistic_lane(g);
+
+			dgate[i] = dz[i] * (z[i] * (s + g * s * (1.0f - s)));
+		}
+	}
+	SIMD_LOOP
+	for (size_t i = 0; i < n; i++)
+		dz[i] *= gate[i] * logistic_lane(gate[i]);
 }

@@ -151,37 +151,43 @@ static struct vit_kept carve_block(
 		k.fc1 = carve_unit(a, mode, leaving, h, d);
 		k.fc2 = carve_unit(a, mode, leaving, d, h);
 	} else {
-		k.slope = arena_floats(a, leaving * h);
+		k.activation = arena_floats(a, leaving * h);
 	}
 	if (mode == VIT_GRADIENT) {
 		k.qkv = arena_floats(a, rows * 3 * d);
+		k.entering = arena_floats(a, rows * d);
 		if (c->qk_norm)
 			k.qk = carve_norm(a, mode, rows * 2 * heads, (size_t)c->head_dim);
 		if (c->activation == VIT_SWIGLU)
-			k.slope_gate = arena_floats(a, leaving * h);
+			k.gate = arena_floats(a, leaving * h);
 	}
 	return k;
 }
 
 /* The ends of a B-cos network. */
-static void carve_bcos(struct vit_work *w, const struct vit_config *c, enum vit_mode mode, size_t n)
+static void carve_bcos(
+	struct vit_work *w, const struct vit_config *c, enum vit_mode mode, size_t n, size_t cotangents)
 {
 	struct arena *a = &w->arena;
 	size_t rows = n * (size_t)c->tokens, d = (size_t)c->width, classes = (size_t)c->classes;
+	size_t wide = (n > cotangents ? n : cotangents);
 
 	stem_carve(&w->stem, a, c, mode, (int)n);
 	w->patch = carve_unit(a, mode, rows, d, (size_t)vit_patch_inputs(c));
 	w->head = carve_unit(a, mode, n, classes, d);
-	w->norms = arena_floats(a, rows);
-	w->dlogits = mode == VIT_FORWARD ? NULL : arena_floats(a, n * classes);
+	w->norms = arena_floats(a, wide * (size_t)c->tokens);
+	w->dlogits = mode == VIT_FORWARD ? NULL : arena_floats(a, wide * classes);
 }
 
 /* The plan of the workspace: run once to measure, once to carve. */
-static void carve(struct vit_work *w, const struct vit_config *c, enum vit_mode mode, int batch)
+static void carve(
+	struct vit_work *w, const struct vit_config *c, enum vit_mode mode, int batch, int cotangents)
 {
 	struct arena *a = &w->arena;
 	size_t n = (size_t)batch, rows = n * (size_t)c->tokens, d = (size_t)c->width, h = (size_t)c->hidden;
 	size_t leaving = n * (size_t)vit_queries(c, c->depth - 1);
+	/* what passes use and do not keep, of whichever direction takes more */
+	size_t wide = (size_t)(cotangents > batch ? cotangents : batch);
 
 	for (int l = 0; l < c->depth && mode >= VIT_EFFECTIVE; l++) {
 		struct vit_kept k = carve_block(a, c, mode, n, l);
@@ -195,6 +201,10 @@ static void carve(struct vit_work *w, const struct vit_config *c, enum vit_mode 
 		w->last = carve_norm(a, mode, leaving, d);
 	if (c->fc_norm)
 		w->fc = carve_norm(a, mode, n * VIT_PARTS, d);
+	if (mode == VIT_GRADIENT)
+		w->left = arena_floats(a, leaving * d);
+	rows = wide * (size_t)c->tokens;
+	leaving = wide * (size_t)vit_queries(c, c->depth - 1);
 	/* of whole rows or, where q and k are normalised, of the heads of one */
 	w->scratch.rstd = arena_floats(a, rows > (size_t)c->heads ? rows : (size_t)c->heads);
 	w->tokens = arena_floats(a, rows * d);
@@ -208,26 +218,27 @@ static void carve(struct vit_work *w, const struct vit_config *c, enum vit_mode 
 	w->patches = arena_floats(a, rows * (size_t)vit_patch_inputs(c));
 	if (leaving < rows)
 		w->classified = arena_floats(a, leaving * d);
-	w->pooled = arena_floats(a, n * VIT_PARTS * d);
+	w->pooled = arena_floats(a, wide * VIT_PARTS * d);
 	if (c->bcos)
-		carve_bcos(w, c, mode, n);
+		carve_bcos(w, c, mode, n, wide);
 }
 
-size_t vit_work_bytes(const struct vit_config *c, enum vit_mode mode, int batch)
+size_t vit_work_bytes(const struct vit_config *c, enum vit_mode mode, int batch, int cotangents)
 {
 	struct vit_work w = {0};
 
-	carve(&w, c, mode, batch);
+	carve(&w, c, mode, batch, cotangents);
 	return w.arena.used;
 }
 
-void vit_work_init(struct vit_work *w, const struct vit *vit, enum vit_mode mode, int batch)
+void vit_work_init(struct vit_work *w, const struct vit *vit, enum vit_mode mode, int batch, int cotangents)
 {
-	*w = (struct vit_work){.mode = mode, .batch = batch};
-	carve(w, &vit->config, mode, batch);
+	*w = (struct vit_work){
+		.mode = mode, .batch = batch, .cotangents = cotangents > batch ? cotangents : batch};
+	carve(w, &vit->config, mode, batch, cotangents);
 	arena_allocate(&w->arena);
 	w->blocks = x_calloc((size_t)vit->config.depth, sizeof(*w->blocks));
-	carve(w, &vit->config, mode, batch);
+	carve(w, &vit->config, mode, batch, cotangents);
 }
 
 void vit_work_release(struct vit_work *w)
@@ -392,6 +403,8 @@ static float *attention_branch(
 	int rows = n * c->tokens, d = c->width, queries = vit_queries(c, block);
 	float *qkv = mode == VIT_GRADIENT ? k->qkv : w->qkv, *stream = w->tokens;
 
+	if (mode == VIT_GRADIENT)
+		memcpy(k->entering, w->tokens, (size_t)rows * (size_t)d * sizeof(float));
 	norm_forward(w, w->normed, w->tokens, &b->norm1, &k->norm1, rows, d, c->eps, mode);
 	project_qkv(qkv, w->normed, &b->qkv, c, n, queries);
 	if (c->qk_norm)
@@ -417,22 +430,20 @@ static float *attention_branch(
 	return stream;
 }
 
-/* w->hidden = activation(fc1), with the slopes that the mode keeps. */
-static void activate(
-	const struct vit_config *c, struct vit_work *w, struct vit_kept *k, size_t count, enum vit_mode mode)
+/* w->hidden = activation(z), z (count) the output of fc1; keeps the frozen slope where the mode asks for it
+ * alone. */
+static void activate(const struct vit_config *c, struct vit_work *w, struct vit_kept *k, const float *z,
+	const float *gate, size_t count, enum vit_mode mode)
 {
 	float *h = w->hidden;
 	bool quick = c->activation == VIT_QUICK_GELU;
 
 	if (c->activation == VIT_SWIGLU)
-		swiglu_forward(h, mode ? k->slope : NULL, mode == VIT_GRADIENT ? k->slope_gate : NULL, h,
-			w->gate, count);
-	else if (mode == VIT_FORWARD)
-		(quick ? quick_gelu_forward : gelu_forward)(h, h, count);
+		swiglu_forward(h, mode == VIT_EFFECTIVE ? k->activation : NULL, z, gate, count);
 	else if (mode == VIT_EFFECTIVE)
-		(quick ? quick_gelu_forward_frozen : gelu_forward_frozen)(h, k->slope, h, count);
+		(quick ? quick_gelu_forward_frozen : gelu_forward_frozen)(h, k->activation, z, count);
 	else
-		(quick ? quick_gelu_forward_gradient : gelu_forward_gradient)(h, k->slope, h, count);
+		(quick ? quick_gelu_forward : gelu_forward)(h, z, count);
 }
 
 static void mlp_branch(
@@ -442,21 +453,40 @@ static void mlp_branch(
 	const struct vit_block *b = &vit->weights.blocks[block];
 	struct vit_kept *k = &w->blocks[block];
 	int rows = n * vit_queries(c, block), d = c->width, h = c->hidden;
+	bool keep = mode == VIT_GRADIENT && !c->bcos;
+	float *z = keep ? k->activation : w->hidden, *gate = keep ? k->gate : w->gate;
 
 	norm_forward(w, w->normed, stream, &b->norm2, &k->norm2, rows, d, c->eps, mode);
-	rows_fill(w->hidden, b->fc1.b, rows, h);
-	gemm_nt(w->hidden, h, w->normed, d, b->fc1.w, d, rows, h, d, 1, 1);
+	rows_fill(z, b->fc1.b, rows, h);
+	gemm_nt(z, h, w->normed, d, b->fc1.w, d, rows, h, d, 1, 1);
 	if (c->activation == VIT_SWIGLU) {
-		rows_fill(w->gate, b->gate.b, rows, h);
-		gemm_nt(w->gate, h, w->normed, d, b->gate.w, d, rows, h, d, 1, 1);
+		rows_fill(gate, b->gate.b, rows, h);
+		gemm_nt(gate, h, w->normed, d, b->gate.w, d, rows, h, d, 1, 1);
 	}
 	if (c->bcos) { /* nothing but the cosines bends */
 		unit_forward(w, w->hidden, w->normed, &k->fc1, rows, h, d, mode);
 		add_unit(w, stream, w->hidden, &b->fc2, &k->fc2, rows, d, h, mode);
 		return;
 	}
-	activate(c, w, k, (size_t)rows * (size_t)h, mode);
+	activate(c, w, k, z, gate, (size_t)rows * (size_t)h, mode);
 	add_branch(stream, w->hidden, &b->fc2, b->ls2, w->normed, rows, d, h);
+}
+
+void vit_pool(float *pooled, const float *stream, const struct vit *vit, int n)
+{
+	const struct vit_config *c = &vit->config;
+	const struct vit_head *h = &vit->weights.head;
+	int leaving = vit_queries(c, c->depth - 1), d = c->width;
+
+	for (int i = 0; i < n; i++)
+		for (int k = 0; k < h->count; k++, pooled += d) {
+			const float *rows = stream + (size_t)i * (size_t)(leaving * d);
+
+			if (h->parts[k].token == VIT_MEAN)
+				rows_mean(pooled, rows + c->prefix * d, c->tokens - c->prefix, d);
+			else
+				memcpy(pooled, rows + h->parts[k].token * d, (size_t)d * sizeof(*pooled));
+		}
 }
 
 /* logits from what left the last block: norm, the parts that the head takes, fc_norm, head. */
@@ -472,16 +502,7 @@ static void classify(const struct vit *vit, struct vit_work *w, float *logits, c
 		norm_forward(w, w->normed, stream, &p->norm, &w->last, n * leaving, d, c->eps, mode);
 		stream = w->normed;
 	}
-	for (int i = 0; i < n; i++)
-		for (int k = 0; k < h->count; k++) {
-			const float *rows = stream + (size_t)i * (size_t)(leaving * d);
-			float *part = w->pooled + (size_t)(i * h->count + k) * (size_t)d;
-
-			if (h->parts[k].token == VIT_MEAN)
-				rows_mean(part, rows + c->prefix * d, c->tokens - c->prefix, d);
-			else
-				memcpy(part, rows + h->parts[k].token * d, (size_t)d * sizeof(*part));
-		}
+	vit_pool(w->pooled, stream, vit, n);
 	if (c->fc_norm)
 		norm_forward(w, w->pooled, w->pooled, &p->fc_norm, &w->fc, n * h->count, d, c->eps, mode);
 	rows_fill(logits, c->bcos ? NULL : h->b, n, c->classes);
@@ -508,9 +529,13 @@ void vit_forward(
 		stream = attention_branch(vit, w, l, n, mode);
 		mlp_branch(vit, w, stream, l, n, mode);
 	}
+	if (mode == VIT_GRADIENT)
+		memcpy(w->left, stream,
+			(size_t)n * (size_t)(vit_queries(c, c->depth - 1) * c->width) * sizeof(float));
 	classify(vit, w, logits, stream, n, mode);
 	w->last_mode = mode;
 	w->last_n = n;
+	w->passes++;
 }
 
 double vit_probability(const float *logits, int classes, int y)

@@ -1,21 +1,27 @@
-/* The two backward passes of the ViT to its input: true and frozen (methods.md section 2). */
+/* The backward passes of the ViT to its input: true, frozen (methods.md section 2), and by other rules. */
 #include "model/vit.h"
 
 #include "kernels/attention.h"
 #include "kernels/bcos.h"
 #include "kernels/elementwise.h"
+#include "kernels/gelu.h"
 #include "kernels/gemm.h"
 #include "kernels/layernorm.h"
 
 #include <string.h>
+
+const struct vit_rules vit_rules_true = {false, false, false, 1, 1};
+const struct vit_rules vit_rules_frozen = {true, true, true, 1, 1};
+const struct vit_rules vit_rules_attnlrp = {false, true, true, 0.25f, 0.5f};
 
 /* One backward pass: `count` cotangents, `per` for each image of the forward pass. */
 struct pass {
 	const struct vit *vit;
 	struct vit_work *w;
 	int count, per;
-	bool frozen;
+	const struct vit_rules *rules;
 	struct vit_account *account; /* (count) or NULL */
+	float *dprob;                /* (depth, heads, tokens, tokens) or NULL */
 };
 
 /* What was kept for the image of cotangent i: its part of `kept`, with `size` values an image. */
@@ -42,7 +48,7 @@ static void norm_backward(const struct pass *p, float *dt, const float *dy, cons
 	for (int i = 0; i < p->count; i++, dt += image, dy += image) {
 		const float *rstd = kept_of(p, kept->rstd, i, (size_t)rows);
 
-		if (p->frozen)
+		if (p->rules->norm)
 			layernorm_backward_frozen(dt, dy, rstd, norm->w, rows, d);
 		else
 			layernorm_backward(dt, dy, kept_of(p, kept->xhat, i, image), rstd, norm->w, rows, d);
@@ -70,55 +76,68 @@ static void unit_backward(const struct pass *p, float *dx, float *dz, const floa
 		const float *cosine = kept_of(p, kept->cosine, i, image);
 		float *to = dz + (size_t)i * image;
 
-		if (p->frozen)
+		if (p->rules->activation)
 			bcos_backward_frozen(to, dy + (size_t)i * image, cosine, image);
 		else
 			bcos_backward(to, pull + i * rows, dy + (size_t)i * image, cosine, rows, out);
 	}
 	gemm_nn(dx, in, dz, out, l->w, in, p->count * rows, in, out, 1, 0);
-	for (int i = 0; i < p->count && !p->frozen; i++)
+	for (int i = 0; i < p->count && !p->rules->activation; i++)
 		bcos_backward_norm(dx + (size_t)i * image_in, kept_of(p, kept->x, i, image_in),
 			pull + i * rows, kept_of(p, kept->norm, i, (size_t)rows), rows, in);
 }
 
-/* y (count images of `image` values) *= what was kept for each. */
-static void multiply_kept(const struct pass *p, float *y, const float *kept, size_t image)
+/* hidden (count, image values) through the activation; where SwiGLU is not frozen, dgate becomes the
+ * cotangent of what its gate takes. */
+static void activation_backward(
+	const struct pass *p, float *hidden, float *dgate, const struct vit_kept *k, size_t image)
 {
-	for (int i = 0; i < p->count; i++)
-		multiply(y + (size_t)i * image, kept_of(p, kept, i, image), image);
+	enum vit_activation activation = p->vit->config.activation;
+	bool kept_slope = p->w->last_mode == VIT_EFFECTIVE, quick = activation == VIT_QUICK_GELU;
+
+	for (int i = 0; i < p->count; i++) {
+		const float *z = kept_of(p, k->activation, i, image);
+		float *dz = hidden + (size_t)i * image;
+
+		if (kept_slope)
+			multiply(dz, z, image);
+		else if (activation == VIT_SWIGLU)
+			swiglu_backward(dz, dgate ? dgate + (size_t)i * image : NULL, z,
+				kept_of(p, k->gate, i, image), image);
+		else if (p->rules->activation)
+			(quick ? quick_gelu_backward_frozen : gelu_backward_frozen)(dz, z, image);
+		else
+			(quick ? quick_gelu_backward : gelu_backward)(dz, z, image);
+	}
 }
 
-/* dt (count, queries, width) is the cotangent of the stream, before and after. */
-static void mlp_backward(const struct pass *p, float *dt, int block)
+/* dt (count, rows, width) is the cotangent of the stream, before and after: of its first rows, where those
+ * are not all that leave the block, in a pass over one image. */
+static void mlp_backward(const struct pass *p, float *dt, int block, int tokens)
 {
 	const struct vit_config *c = &p->vit->config;
 	const struct vit_block *b = &p->vit->weights.blocks[block];
 	const struct vit_kept *k = &p->w->blocks[block];
-	int queries = vit_queries(c, block), rows = p->count * queries, d = c->width, h = c->hidden;
-	size_t image = (size_t)queries * (size_t)h;
-	float *hidden = p->w->hidden, *gate = p->w->gate, *mixed = p->w->mixed;
+	int rows = p->count * tokens, d = c->width, h = c->hidden;
+	float *hidden = p->w->hidden, *mixed = p->w->mixed;
 	const float *g = branch_cotangent(p->w->normed, dt, b->ls2, rows, d);
 	/* nothing reaches the gate of SwiGLU when it is frozen */
-	bool gated = c->activation == VIT_SWIGLU && !p->frozen;
+	float *gate = c->activation == VIT_SWIGLU && !p->rules->activation ? p->w->gate : NULL;
 
 	if (c->bcos) {
-		unit_backward(p, hidden, p->w->normed, dt, &b->fc2, &k->fc2, queries, d, h);
-		unit_backward(p, mixed, hidden, hidden, &b->fc1, &k->fc1, queries, h, d);
-		norm_backward(p, dt, mixed, &b->norm2, &k->norm2, queries);
+		unit_backward(p, hidden, p->w->normed, dt, &b->fc2, &k->fc2, tokens, d, h);
+		unit_backward(p, mixed, hidden, hidden, &b->fc1, &k->fc1, tokens, h, d);
+		norm_backward(p, dt, mixed, &b->norm2, &k->norm2, tokens);
 		return;
 	}
-	account_bias(p, g, b->fc2.b, queries, d);
+	account_bias(p, g, b->fc2.b, tokens, d);
 	gemm_nn(hidden, h, g, d, b->fc2.w, h, rows, h, d, 1, 0);
-	if (gated) {
-		memcpy(gate, hidden, (size_t)rows * (size_t)h * sizeof(*gate));
-		multiply_kept(p, gate, k->slope_gate, image);
-	}
-	multiply_kept(p, hidden, k->slope, image);
-	account_bias(p, hidden, b->fc1.b, queries, h);
+	activation_backward(p, hidden, gate, k, (size_t)tokens * (size_t)h);
+	account_bias(p, hidden, b->fc1.b, tokens, h);
 	gemm_nn(mixed, d, hidden, h, b->fc1.w, d, rows, d, h, 1, 0);
-	if (gated)
+	if (gate)
 		gemm_nn(mixed, d, gate, h, b->gate.w, d, rows, d, h, 1, 1);
-	norm_backward(p, dt, mixed, &b->norm2, &k->norm2, queries);
+	norm_backward(p, dt, mixed, &b->norm2, &k->norm2, tokens);
 }
 
 /* dnormed (rows, width) from dqkv (rows, 3 width): the adjoint of the qkv layer. */
@@ -150,11 +169,24 @@ static void qk_norm_backward(
 			size_t kept = row / tokens / (size_t)p->per * tokens + row % tokens,
 			       head = (kept * 2 + part) * heads;
 
+			const float *weight = part ? b->k_norm.w : b->q_norm.w, *rstd = k->qk.rstd + head;
+
 			memcpy(dy, at, d * sizeof(*dy));
 			memset(at, 0, d * sizeof(*at));
-			layernorm_backward(at, dy, k->qk.xhat + head * (size_t)c->head_dim, k->qk.rstd + head,
-				part ? b->k_norm.w : b->q_norm.w, c->heads, c->head_dim);
+			if (p->rules->norm)
+				layernorm_backward_frozen(at, dy, rstd, weight, c->heads, c->head_dim);
+			else
+				layernorm_backward(at, dy, k->qk.xhat + head * (size_t)c->head_dim, rstd,
+					weight, c->heads, c->head_dim);
 		}
+}
+
+/* Where the cotangents of a block's attention matrices go. */
+static float *dprob_of(const struct pass *p, int block)
+{
+	const struct vit_config *c = &p->vit->config;
+
+	return p->dprob + (size_t)block * (size_t)c->heads * (size_t)c->tokens * (size_t)c->tokens;
 }
 
 /* dleaving (count, queries, width) is the cotangent of what leaves the block; dt (count, tokens, width) holds
@@ -179,15 +211,16 @@ static void attention_branch_backward(const struct pass *p, float *dt, const flo
 		size_t row = (size_t)i * (size_t)(c->tokens * d), out = (size_t)i * (size_t)(queries * d);
 		const float *prob = kept_of(p, k->prob, i, prob_size);
 
-		if (p->frozen)
+		if (p->rules->attention)
 			attention_backward_frozen(
 				dqkv + row, mixed + out, prob, queries, c->tokens, c->heads, c->head_dim);
 		else
-			attention_backward(dqkv + 3 * row, mixed + out,
-				kept_of(p, k->qkv, i, (size_t)(3 * c->tokens * d)), prob, p->w->prob, queries,
-				c->tokens, c->heads, c->head_dim);
+			attention_backward(dqkv + 3 * row, p->dprob ? dprob_of(p, block) : NULL, mixed + out,
+				kept_of(p, k->qkv, i, (size_t)(3 * c->tokens * d)), prob, p->w->prob,
+				p->rules->qk, p->rules->v, queries, c->tokens, c->heads, c->head_dim);
 	}
-	if (p->frozen) { /* only v depends on the input: its rows of the qkv layer are the last `width` */
+	if (p->rules->attention) { /* only v depends on the input: its rows of the qkv layer are the last
+				      `width` */
 		account_bias(p, dqkv, b->qkv.b ? b->qkv.b + 2 * d : NULL, c->tokens, d);
 		gemm_nn(mixed, d, dqkv, d, b->qkv.w + (size_t)2 * (size_t)d * (size_t)d, d, rows, d, d, 1, 0);
 	} else {
@@ -217,8 +250,10 @@ static void pool_backward(const struct pass *p, float *dstream, const float *dpo
 		}
 }
 
-/* dstream (count, leaving, width) = adjoint of the head, the norms about it and the pooling. */
-static void head_backward(const struct pass *p, float *dstream, const float *cotangent)
+/* dstream (count, leaving, width) = adjoint of the head, the pooling, and the norms about it, of which `last`
+ * and `fc` were kept. */
+static void head_backward(const struct pass *p, float *dstream, const float *cotangent,
+	const struct vit_norm *last, const struct vit_norm *fc)
 {
 	const struct vit_config *c = &p->vit->config;
 	const struct vit_weights *weights = &p->vit->weights;
@@ -237,7 +272,7 @@ static void head_backward(const struct pass *p, float *dstream, const float *cot
 			p->count, d, c->classes, h->scale, 0);
 	if (c->fc_norm) {
 		memset(p->w->mixed, 0, parts * sizeof(float));
-		norm_backward(p, p->w->mixed, dpooled, &weights->fc_norm, &p->w->fc, h->count);
+		norm_backward(p, p->w->mixed, dpooled, &weights->fc_norm, fc, h->count);
 		dpooled = p->w->mixed;
 	}
 	float *dnormed = c->final_norm ? p->w->normed : dstream;
@@ -245,7 +280,7 @@ static void head_backward(const struct pass *p, float *dstream, const float *cot
 	memset(dnormed, 0, rows * sizeof(*dnormed));
 	pool_backward(p, dnormed, dpooled, leaving);
 	if (c->final_norm)
-		norm_backward(p, dstream, dnormed, &weights->norm, &p->w->last, leaving);
+		norm_backward(p, dstream, dnormed, &weights->norm, last, leaving);
 }
 
 /* dt (count, tokens, width): the cotangents of the tokens that leave the last block, zeros for the others. */
@@ -324,7 +359,7 @@ static void embed_backward_bcos(const struct pass *p, float *dx, float *dt)
 	for (int i = 0; i < p->count && c->stem_depth; i++)
 		stem_backward(&p->w->stem, dx + (size_t)i * pixels,
 			p->w->patches + (size_t)i * (size_t)(c->tokens * k), c, weights, i / p->per,
-			p->frozen);
+			p->rules->activation);
 }
 
 static void account_pixels(const struct pass *p, const float *dx, const float *x)
@@ -337,34 +372,73 @@ static void account_pixels(const struct pass *p, const float *dx, const float *x
 			rows_dot(dx + (size_t)i * pixels, x + (size_t)(i / p->per) * pixels, 1, (int)pixels);
 }
 
-void vit_backward_shared(const struct vit *vit, struct vit_work *w, float *dx, const float *cotangent,
-	int per, const float *x, struct vit_account *account)
+void vit_backward_with(const struct vit *vit, struct vit_work *w, float *dx, const float *cotangent,
+	const struct vit_backward *options)
 {
-	struct pass p = {vit, w, w->last_n * per, per, w->last_mode == VIT_EFFECTIVE, account};
+	struct vit_backward o = options ? *options : (struct vit_backward){0};
+	bool frozen = w->last_mode == VIT_EFFECTIVE;
+	int per = o.per ? o.per : 1, last = vit->config.depth - 1, leaving = vit_queries(&vit->config, last);
+	struct pass p = {vit, w, w->last_n * per, per, o.rules, o.account, o.dprob};
 
-	if (w->last_mode == VIT_FORWARD)
-		BUG("backward pass after a forward pass that kept nothing");
-	if (per < 1 || p.count > w->batch)
-		BUG("backward pass of %d cotangents, workspace for %d", p.count, w->batch);
-	if (account)
-		memset(account, 0, (size_t)p.count * sizeof(*account));
-	int last = vit->config.depth - 1, leaving = vit_queries(&vit->config, last);
+	if (!p.rules)
+		p.rules = frozen ? &vit_rules_frozen : &vit_rules_true;
+	if (w->last_mode == VIT_FORWARD || (frozen && p.rules != &vit_rules_frozen))
+		BUG("backward pass that needs what the forward pass did not keep");
+	if (p.count > w->cotangents || (p.dprob && (p.count > 1 || p.rules->attention)))
+		BUG("backward pass of %d cotangents, workspace for %d", p.count, w->cotangents);
+	if (p.account)
+		memset(p.account, 0, (size_t)p.count * sizeof(*p.account));
 	float *dleaving = leaving < vit->config.tokens ? w->classified : w->tokens;
 
-	head_backward(&p, dleaving, cotangent);
+	head_backward(&p, dleaving, cotangent, &w->last, &w->fc);
 	for (int l = last; l >= 0; l--) {
-		mlp_backward(&p, dleaving, l);
+		mlp_backward(&p, dleaving, l, vit_queries(&vit->config, l));
 		if (dleaving != w->tokens)
 			spread(&p, w->tokens, dleaving, leaving);
 		attention_branch_backward(&p, w->tokens, dleaving, l);
 		dleaving = w->tokens;
 	}
 	(vit->config.bcos ? embed_backward_bcos : embed_backward)(&p, dx, w->tokens);
-	account_pixels(&p, dx, x);
+	account_pixels(&p, dx, o.x);
 }
 
 void vit_backward(const struct vit *vit, struct vit_work *w, float *dx, const float *cotangent,
 	const float *x, struct vit_account *account)
 {
-	vit_backward_shared(vit, w, dx, cotangent, 1, x, account);
+	vit_backward_with(vit, w, dx, cotangent, &(struct vit_backward){.x = x, .account = account});
+}
+
+/* ---- the head on the way ---- */
+
+int vit_layer_gradient(
+	const struct vit *vit, struct vit_work *w, float *dprob, const float *cotangent, int block)
+{
+	const struct vit_config *c = &vit->config;
+	const struct vit_weights *weights = &vit->weights;
+	const struct vit_block *b = &weights->blocks[block];
+	const struct vit_kept *k = &w->blocks[block];
+	struct pass p = {vit, w, 1, 1, &vit_rules_true, NULL, NULL};
+	/* pooling looks at the first rows alone where the last block computes no others */
+	int rows = vit_queries(c, c->depth - 1), d = c->width;
+	const float *stream = block + 1 < c->depth ? w->blocks[block + 1].entering : w->left;
+	float *pooled = w->qkv, *dleaving = rows < c->tokens ? w->classified : w->tokens, fc_rstd[VIT_PARTS];
+	struct vit_norm last = {w->scratch.rstd, w->hidden}, fc = {fc_rstd, w->qkv + VIT_PARTS * d};
+
+	if (w->last_mode != VIT_GRADIENT || w->last_n != 1 || c->bcos)
+		BUG("gradient of a layer after another pass than its own");
+	if (c->final_norm) {
+		layernorm_forward(w->normed, last.rstd, last.xhat, stream, weights->norm.w, weights->norm.b,
+			rows, d, c->eps);
+		stream = w->normed;
+	}
+	vit_pool(pooled, stream, vit, 1);
+	if (c->fc_norm)
+		layernorm_forward(pooled, fc.rstd, fc.xhat, pooled, weights->fc_norm.w, weights->fc_norm.b,
+			weights->head.count, d, c->eps);
+	head_backward(&p, dleaving, cotangent, &last, &fc);
+	mlp_backward(&p, dleaving, block, rows);
+	const float *g = branch_cotangent(w->normed, dleaving, b->ls1, rows, d);
+	gemm_nn(w->mixed, d, g, d, b->proj.w, d, rows, d, d, 1, 0);
+	attention_backward_prob(dprob, w->mixed, k->qkv, rows, c->tokens, c->heads, c->head_dim);
+	return rows;
 }

@@ -93,7 +93,7 @@ void evaluator_init(struct evaluator *e, const struct config *c, const struct vi
 	for (int i = 0; i < c->metrics_count; i++)
 		if (metric_figure_count(c->metrics[i].ops) > MAX_FIGURES)
 			BUG("%s has too many figures", c->metrics[i].ops->name);
-	vit_work_init(&e->work, vit, work_mode(c), e->batch);
+	vit_work_init(&e->work, vit, work_mode(c), e->batch, e->batch);
 	carve(e, c, &vit->config, e->batch);
 	arena_allocate(&e->arena);
 	carve(e, c, &vit->config, e->batch);
@@ -111,7 +111,7 @@ size_t evaluator_bytes(const struct config *c, const struct vit_config *vit, con
 	int batch = evaluate_batch(c, vit);
 
 	carve(&e, c, vit, batch);
-	return e.arena.used + vit_work_bytes(vit, work_mode(c), batch) + s->row_bytes;
+	return e.arena.used + vit_work_bytes(vit, work_mode(c), batch, batch) + s->row_bytes;
 }
 
 double evaluator_pass_macs(const struct config *c, const struct vit_config *vit)

@@ -121,7 +121,7 @@ static int attribute(float *map, const struct vit *vit, const struct method_ops 
 	struct vit_work work;
 	struct arena arena = {0};
 
-	vit_work_init(&work, vit, ops->mode, BATCH);
+	vit_work_init(&work, vit, ops->mode, BATCH, BATCH);
 	ops->carve(&arena, c, params, BATCH);
 	arena_allocate(&arena);
 	void *method = ops->carve(&arena, c, params, BATCH);
@@ -155,7 +155,7 @@ static int explain_image(const struct vit *vit, const struct method_ops *ops, co
 		struct vit_work work;
 
 		preprocess_normalise(x, pixels, c);
-		vit_work_init(&work, vit, VIT_FORWARD, 1);
+		vit_work_init(&work, vit, VIT_FORWARD, 1, 1);
 		vit_forward(vit, &work, logits, x, 1, VIT_FORWARD);
 		vit_work_release(&work);
 		int best = print_top(logits, c->classes, o->labels),

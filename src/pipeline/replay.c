@@ -445,7 +445,7 @@ int replay_file(const char *input, const char *model_dir, const char *output, st
 	if (!rc) {
 		const struct vit_config *c = &p.vit.config;
 
-		vit_work_init(&p.work, &p.vit, VIT_GRADIENT, BATCH);
+		vit_work_init(&p.work, &p.vit, VIT_GRADIENT, BATCH, BATCH);
 		p.plane = (size_t)c->image_h * (size_t)c->image_w;
 		p.image = p.plane * (size_t)c->channels;
 		rc = replay_all(&p, err);
@@ -481,7 +481,7 @@ int replay_image(const char *image, const char *model_dir, const char *output, s
 		struct vit_work work;
 
 		preprocess_normalise(x, pixels, c);
-		vit_work_init(&work, &vit, VIT_FORWARD, 1);
+		vit_work_init(&work, &vit, VIT_FORWARD, 1, 1);
 		vit_forward(&vit, &work, logits, x, 1, VIT_FORWARD);
 		vit_work_release(&work);
 		char *temporary = x_asprintf("%s.tmp", output);

@@ -111,7 +111,7 @@ static void prepare(struct bench *b, char **argv)
 	b->points = atoi(argv[4]);
 	b->dave = params_of(dave->options, dave->params_size, "samples", b->samples);
 	b->deletion = params_of(deletion->options, deletion->params_size, "steps", b->points - 1);
-	vit_work_init(&b->work, &b->vit, VIT_EFFECTIVE, b->batch);
+	vit_work_init(&b->work, &b->vit, VIT_EFFECTIVE, b->batch, b->batch);
 	dave->carve(&b->arena, c, b->dave, b->batch);
 	most = b->arena.used;
 	b->arena.used = 0;

@@ -27,7 +27,7 @@ struct fixture {
 static void fixture_init(struct fixture *f, enum bcos_model model)
 {
 	bcos_model_init(&f->vit, model);
-	vit_work_init(&f->work, &f->vit, VIT_GRADIENT, BATCH);
+	vit_work_init(&f->work, &f->vit, VIT_GRADIENT, BATCH, BATCH);
 	f->pixels = model_pixels(&f->vit);
 	f->x = new_normal(BATCH * f->pixels, 0.3, 50);
 	for (size_t i = 0; i < BATCH * f->pixels; i++)
@@ -144,7 +144,8 @@ static void check_shared(struct fixture *f)
 		struct vit_account *a = mode == VIT_EFFECTIVE ? all : NULL;
 
 		vit_forward(&f->vit, &f->work, f->logits, f->x, 1, (enum vit_mode)mode);
-		vit_backward_shared(&f->vit, &f->work, shared, f->cotangent, BATCH, f->x, a);
+		vit_backward_with(&f->vit, &f->work, shared, f->cotangent,
+			&(struct vit_backward){.per = BATCH, .x = f->x, .account = a});
 		for (int i = 0; i < BATCH; i++) {
 			vit_forward(&f->vit, &f->work, f->logits, f->x, 1, (enum vit_mode)mode);
 			vit_backward(&f->vit, &f->work, f->dx, f->cotangent + i * CLASSES, f->x,
@@ -236,7 +237,7 @@ static size_t pieces(struct piece *p, const struct fixture *f)
 			{b->fc1.cosine, rows * h}, {b->fc1.x, rows * d}, {b->fc1.norm, rows},
 			{b->fc2.cosine, rows * d}, {b->fc2.x, rows * h}, {b->fc2.norm, rows}};
 
-		CU_ASSERT_PTR_NULL(b->slope);
+		CU_ASSERT_PTR_NULL(b->activation);
 		memcpy(p + count, kept, sizeof(kept));
 		count += sizeof(kept) / sizeof(kept[0]);
 	}
@@ -275,9 +276,9 @@ static void check_memory(struct fixture *f)
 	vit_forward(&f->vit, &f->work, f->logits, f->x, 1, VIT_EFFECTIVE);
 	vit_backward(&f->vit, &f->work, f->dx, f->cotangent, NULL, NULL);
 	for (int mode = VIT_FORWARD; mode <= VIT_GRADIENT; mode++) {
-		vit_work_init(&small, &f->vit, (enum vit_mode)mode, 1);
+		vit_work_init(&small, &f->vit, (enum vit_mode)mode, 1, 1);
 		memset(small.arena.base, 0xff, small.arena.size);
-		CU_ASSERT_EQUAL(vit_work_bytes(&f->vit.config, (enum vit_mode)mode, 1), small.arena.size);
+		CU_ASSERT_EQUAL(vit_work_bytes(&f->vit.config, (enum vit_mode)mode, 1, 1), small.arena.size);
 		vit_forward(&f->vit, &small, f->logits + CLASSES, f->x, 1, VIT_FORWARD);
 		CU_ASSERT(same_bits(f->logits, f->logits + CLASSES, CLASSES));
 		if (mode >= VIT_EFFECTIVE) {

@@ -27,7 +27,7 @@ struct fixture {
 static void fixture_init(struct fixture *f, int model)
 {
 	model_init(&f->vit, &model_specs[model]);
-	vit_work_init(&f->work, &f->vit, VIT_GRADIENT, BATCH);
+	vit_work_init(&f->work, &f->vit, VIT_GRADIENT, BATCH, BATCH);
 	f->pixels = model_pixels(&f->vit);
 	f->plane = f->pixels / 3;
 	f->x = new_normal(f->pixels, 1, 80);
@@ -446,7 +446,7 @@ static void test_registry(void)
 
 		fixture_init(&f, 0);
 		vit_work_release(&f.work);
-		vit_work_init(&f.work, &f.vit, ops->mode, BATCH);
+		vit_work_init(&f.work, &f.vit, ops->mode, BATCH, BATCH);
 		float *raw = new_floats(f.plane);
 		memset(raw, 0xff, f.plane * sizeof(*raw));
 		CU_ASSERT_EQUAL(run_method(ops, params, &f.in, raw, figures, &err), 0);

@@ -358,12 +358,15 @@ static void test_gelu_frozen(void)
 static void test_gelu_gradient(void)
 {
 	float *z = gelu_grid(), *y = x_malloc(GRID * sizeof(*y)), *slope = x_malloc(GRID * sizeof(*slope));
-	float *plain = x_malloc(GRID * sizeof(*plain));
+	float *plain = x_malloc(GRID * sizeof(*plain)), *gate = x_malloc(GRID * sizeof(*gate));
 	double *want = new_doubles(GRID), h = 1e-5;
 
-	gelu_forward_gradient(y, slope, z, GRID);
-	gelu_forward(plain, z, GRID);
-	CU_ASSERT(same_bits(plain, y, GRID));
+	for (int i = 0; i < GRID; i++)
+		slope[i] = plain[i] = 1;
+	gelu_backward(slope, z, GRID);
+	gelu_backward_frozen(plain, z, GRID);
+	gelu_forward_frozen(y, gate, z, GRID);
+	CU_ASSERT(same_bits(plain, gate, GRID));
 	for (int i = 0; i < GRID; i++)
 		want[i] = ((z[i] + h) * naive_gate(z[i] + h) - (z[i] - h) * naive_gate(z[i] - h)) / (2 * h);
 	CU_ASSERT(near_all("slope", slope, want, GRID, 3e-7));
@@ -372,6 +375,7 @@ static void test_gelu_gradient(void)
 	free(y);
 	free(slope);
 	free(plain);
+	free(gate);
 	free(want);
 }
 
@@ -391,7 +395,9 @@ static void test_gelu_specials(void)
 	CU_ASSERT(y[4] == 0 && gate[4] == 1 && y[35] == 0);
 	gelu_forward(y, z, N);
 	CU_ASSERT(isnan(y[3]) && isnan(y[36]) && y[5] == INFINITY && y[6] == 0 && y[35] == 0);
-	gelu_forward_gradient(y, slope, z, N);
+	for (int i = 0; i < N; i++)
+		slope[i] = 1;
+	gelu_backward(slope, z, N);
 	CU_ASSERT(isnan(slope[3]) && isnan(slope[36]) && slope[6] == 0 && slope[35] == 0.5f);
 }
 
@@ -447,6 +453,7 @@ static void attention_gradient(double *want, const float *qkv, const float *dout
 static void test_attention(void)
 {
 	float *qkv = new_normal(TOKENS * 3 * D, 1, 16), *dout = new_normal(TOKENS * D, 1, 17);
+	float dprob[HEADS * TOKENS * TOKENS], also[HEADS * TOKENS * TOKENS];
 	float out[TOKENS * D], prob[HEADS * TOKENS * TOKENS], scratch[TOKENS * TOKENS], dqkv[TOKENS * 3 * D];
 	float dv[TOKENS * D];
 	double exact[TOKENS * 3 * D], want[TOKENS * 3 * D], p[HEADS * TOKENS * TOKENS], o[TOKENS * D];
@@ -459,7 +466,18 @@ static void test_attention(void)
 	CU_ASSERT(near_all("attention output", out, o, TOKENS * D, 1e-6 * largest(o, TOKENS * D)));
 
 	attention_gradient(want, qkv, dout, p, false);
-	attention_backward(dqkv, dout, qkv, prob, scratch, TOKENS, TOKENS, HEADS, HEAD);
+	attention_backward(dqkv, dprob, dout, qkv, prob, scratch, 1, 1, TOKENS, TOKENS, HEADS, HEAD);
+	attention_backward_prob(also, dout, qkv, TOKENS, TOKENS, HEADS, HEAD);
+	CU_ASSERT(same_bits(dprob, also, HEADS * TOKENS * TOKENS));
+	for (int h = 0; h < HEADS; h++) /* dprob = dout v^T, written out */
+		for (int i = 0; i < TOKENS * TOKENS; i++) {
+			double sum = 0;
+
+			for (int k = 0; k < HEAD; k++)
+				sum += (double)dout[i / TOKENS * D + h * HEAD + k] *
+				       (double)qkv[i % TOKENS * 3 * D + 2 * D + h * HEAD + k];
+			CU_ASSERT(near_one("dprob", dprob[h * TOKENS * TOKENS + i], sum, 3e-6));
+		}
 	CU_ASSERT(near_all("dqkv", dqkv, want, TOKENS * 3 * D, 5e-6 * largest(want, TOKENS * 3 * D)));
 
 	attention_gradient(want, qkv, dout, p, true);
@@ -487,10 +505,10 @@ static void test_attention_queries(void)
 	for (int i = 0; i < TOKENS * 3 * D; i++)
 		few_dqkv[i] = untouched;
 	attention_forward(out, prob, qkv, TOKENS, TOKENS, HEADS, HEAD);
-	attention_backward(dqkv, dout, qkv, prob, scratch, TOKENS, TOKENS, HEADS, HEAD);
+	attention_backward(dqkv, NULL, dout, qkv, prob, scratch, 1, 1, TOKENS, TOKENS, HEADS, HEAD);
 	attention_backward_frozen(dv, dout, prob, TOKENS, TOKENS, HEADS, HEAD);
 	attention_forward(few_out, few, qkv, QUERIES, TOKENS, HEADS, HEAD);
-	attention_backward(few_dqkv, dout, qkv, few, scratch, QUERIES, TOKENS, HEADS, HEAD);
+	attention_backward(few_dqkv, NULL, dout, qkv, few, scratch, 1, 1, QUERIES, TOKENS, HEADS, HEAD);
 	attention_backward_frozen(few_dv, dout, few, QUERIES, TOKENS, HEADS, HEAD);
 	for (int i = 0; i < QUERIES * D; i++)
 		CU_ASSERT(near_one("output", few_out[i], out[i], 1e-6));

@@ -27,7 +27,7 @@ struct fixture {
 static void fixture_init(struct fixture *f, int model)
 {
 	model_init(&f->vit, &model_specs[model]);
-	vit_work_init(&f->work, &f->vit, VIT_GRADIENT, BATCH);
+	vit_work_init(&f->work, &f->vit, VIT_GRADIENT, BATCH, BATCH);
 	naive_init(&f->naive, &f->vit);
 	f->pixels = model_pixels(&f->vit);
 	f->classes = f->vit.config.classes;
@@ -235,8 +235,8 @@ static void check_shared(struct fixture *f)
 		bool frozen = mode == VIT_EFFECTIVE;
 
 		vit_forward(&f->vit, &f->work, f->logits, f->x, 1, (enum vit_mode)mode);
-		vit_backward_shared(
-			&f->vit, &f->work, shared, f->cotangent, BATCH, f->x, frozen ? all : NULL);
+		vit_backward_with(&f->vit, &f->work, shared, f->cotangent,
+			&(struct vit_backward){.per = BATCH, .x = f->x, .account = frozen ? all : NULL});
 		for (int i = 0; i < BATCH; i++) {
 			vit_forward(&f->vit, &f->work, f->logits, f->x, 1, (enum vit_mode)mode);
 			vit_backward(&f->vit, &f->work, f->dx, f->cotangent + i * f->classes, f->x,
@@ -418,9 +418,9 @@ static void check_work(struct fixture *f)
 	vit_forward(&f->vit, &f->work, f->logits, f->x, 1, VIT_EFFECTIVE);
 	vit_backward(&f->vit, &f->work, f->dx, f->cotangent, NULL, NULL);
 	for (int mode = VIT_FORWARD; mode <= VIT_GRADIENT; mode++) {
-		vit_work_init(&small, &f->vit, (enum vit_mode)mode, 1);
+		vit_work_init(&small, &f->vit, (enum vit_mode)mode, 1, 1);
 		memset(small.arena.base, 0xff, small.arena.size); /* NaN everywhere */
-		CU_ASSERT_EQUAL(vit_work_bytes(&f->vit.config, (enum vit_mode)mode, 1), small.arena.size);
+		CU_ASSERT_EQUAL(vit_work_bytes(&f->vit.config, (enum vit_mode)mode, 1, 1), small.arena.size);
 		CU_ASSERT_EQUAL(small.arena.used, small.arena.size);
 		CU_ASSERT(small.arena.size > last);
 		last = small.arena.size;
@@ -450,15 +450,15 @@ static void check_pieces(struct fixture *f)
 	struct piece p[64] = {{w->last.rstd, n}, {w->last.xhat, n * d}, {w->tokens, n * t * d},
 		{w->normed, n * t * d}, {w->qkv, 3 * n * t * d}, {w->mixed, n * t * d}, {w->hidden, hidden},
 		{w->prob, prob}, {w->scratch.rstd, n * t}, {w->patches, patches}, {w->pooled, n * d},
-		{w->classified, n * d}};
-	size_t count = 12, overlaps = 0;
+		{w->classified, n * d}, {w->left, n * d}};
+	size_t count = 13, overlaps = 0;
 
 	for (int l = 0; l < c->depth; l++) {
 		const struct vit_kept *k = &w->blocks[l];
 		size_t q = l < c->depth - 1 ? t : 1; /* the class token alone leaves the last block */
 		struct piece kept[] = {{k->prob, n * q * one}, {k->norm1.rstd, n * t}, {k->norm2.rstd, n * q},
-			{k->slope, n * q * h}, {k->qkv, 3 * n * t * d}, {k->norm1.xhat, n * t * d},
-			{k->norm2.xhat, n * q * d}};
+			{k->activation, n * q * h}, {k->qkv, 3 * n * t * d}, {k->norm1.xhat, n * t * d},
+			{k->norm2.xhat, n * q * d}, {k->entering, n * t * d}};
 
 		memcpy(p + count, kept, sizeof(kept));
 		count += sizeof(kept) / sizeof(kept[0]);

@@ -16,6 +16,29 @@ enum { BATCH = 3, CLASSES = 5 };
 
 static const char folder[] = "tests/golden/families";
 
+/* One forward pass that keeps everything serves the frozen backward pass too, and any number of passes: the
+ * same bits as the frozen pass of its own. */
+static void check_frozen_after_gradient(
+	const struct vit *vit, struct vit_work *w, const float *cotangent, const float *x)
+{
+	size_t pixels = model_pixels(vit);
+	float *after = x_malloc(pixels * sizeof(float)), *own = x_malloc(pixels * sizeof(float));
+	float logits[CLASSES], other[CLASSES];
+
+	vit_forward(vit, w, logits, x, 1, VIT_GRADIENT);
+	vit_backward(vit, w, own, cotangent, NULL, NULL);
+	vit_backward_with(vit, w, after, cotangent, &(struct vit_backward){.rules = &vit_rules_frozen});
+	vit_backward(vit, w, after, cotangent, NULL, NULL);
+	CU_ASSERT(same_bits(after, own, pixels));
+	vit_backward_with(vit, w, after, cotangent, &(struct vit_backward){.rules = &vit_rules_frozen});
+	vit_forward(vit, w, other, x, 1, VIT_EFFECTIVE);
+	vit_backward(vit, w, own, cotangent, NULL, NULL);
+	CU_ASSERT(same_bits(after, own, pixels));
+	CU_ASSERT(same_bits(logits, other, CLASSES));
+	free(after);
+	free(own);
+}
+
 /* Loads tests/golden/families/NAME, with its external head where there is one. */
 static int load(struct vit *vit, const char *name)
 {
@@ -48,18 +71,22 @@ static void check_mode(
 	float *shared = x_malloc(BATCH * pixels * sizeof(float)), logits[BATCH * CLASSES], single[CLASSES];
 	struct vit_work w;
 
-	vit_work_init(&w, vit, VIT_GRADIENT, BATCH);
+	vit_work_init(&w, vit, VIT_GRADIENT, BATCH, BATCH);
 	vit_forward(vit, &w, logits, x, BATCH, mode);
 	vit_backward(vit, &w, dx, cotangent, NULL, NULL);
 	vit_forward(vit, &w, single, x, 1, mode);
-	vit_backward_shared(vit, &w, shared, cotangent, BATCH, NULL, NULL);
+	vit_backward_with(vit, &w, shared, cotangent, &(struct vit_backward){.per = BATCH});
 	for (int i = 0; i < BATCH; i++) {
 		vit_forward(vit, &w, single, x + (size_t)i * pixels, 1, mode);
 		close_to(name, logits + i * CLASSES, single, CLASSES);
 		vit_backward(vit, &w, one, cotangent + i * CLASSES, NULL, NULL);
+		if (mode == VIT_GRADIENT)
+			check_frozen_after_gradient(vit, &w, cotangent + i * CLASSES, x + (size_t)i * pixels);
 		close_to(name, dx + (size_t)i * pixels, one, pixels);
 		vit_forward(vit, &w, single, x, 1, mode);
 		vit_backward(vit, &w, one, cotangent + i * CLASSES, NULL, NULL);
+		if (mode == VIT_GRADIENT)
+			check_frozen_after_gradient(vit, &w, cotangent + i * CLASSES, x + (size_t)i * pixels);
 		close_to(name, shared + (size_t)i * pixels, one, pixels);
 	}
 	vit_work_release(&w);
