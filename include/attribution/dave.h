@@ -30,16 +30,22 @@ struct dave_sample {
 /* Scratch of a block of samples. */
 struct dave_scratch {
 	struct dave_sample *samples; /* (batch) */
-	float *mixed;                /* (batch, channels, H, W): x_k, then gradients */
+	float *mixed;                /* (wide, channels, H, W): x_k, then gradients; wide: the larger of batch
+					and targets */
 	float *noise;                /* (batch, channels, H, W) */
 	float *logits;               /* (batch, classes) */
-	float *cotangent;            /* (batch, classes) */
-	float *contributions;        /* (samples, channels, H, W): c_k */
+	float *cotangent;            /* (wide, classes) */
+	float *contributions;        /* (dave_together(), samples, channels, H, W): c_k */
 	float *aggregated;           /* (channels, H, W) */
 	float *aggregation;          /* scratch of aggregate_mad() */
 };
 
-struct dave_scratch dave_carve(struct arena *a, const struct vit_config *c, int samples, int batch);
+struct dave_scratch dave_carve(
+	struct arena *a, const struct vit_config *c, int samples, int batch, int targets);
+
+/* Targets that share forward passes: all, as far as 1 GB holds their samples, which aggregation needs
+ * together. */
+int dave_together(const struct vit_config *c, int samples, int targets);
 
 /* Sample k of the schedule, drawn from streams keyed by (seed, image, k). */
 struct dave_sample dave_draw(
@@ -49,10 +55,11 @@ struct dave_sample dave_draw(
 void dave_mix(float *xk, const float *x, const float *noise, const struct dave_sample *s,
 	const struct vit_config *c);
 
-/* g (n, channels, H, W), n <= batch: g_k = (1 - t) warp^T( W_eff(x_k)^T e_target ) of samples s[0..n-1] with
- * the noise in scratch->noise. Leaves the logits of the x_k in scratch->logits. */
-void dave_block(float *g, struct dave_scratch *scratch, const struct method_input *in,
-	const struct dave_sample *s, int n);
+/* g (n, channels, H, W), n <= batch: g_k = (1 - t) warp^T( W_eff(x_k)^T e_y ) of samples s[0..n-1] with
+ * the noise in scratch->noise; of each of `per` targets y, from the first-th on, `stride` floats apart; n *
+ * per at most the larger of batch and count. Leaves the logits of the x_k in scratch->logits. */
+void dave_block(float *g, size_t stride, struct dave_scratch *scratch, const struct method_input *in,
+	const struct dave_sample *s, int n, int first, int per);
 
 extern const struct method_ops method_dave, method_effective_equivariant, method_effective_smooth;
 

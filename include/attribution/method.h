@@ -1,12 +1,14 @@
 /*
  * An attribution method behind one interface. A method is one file and one line in registry.c.
  *
- * A method explains the logit of one class of one image: it writes the *raw* map, the signed sum over
- * channels of the attribution of every pixel, (H, W) float32 in the frame of the normalised image.
+ * A method explains logits of one image, one map a class: the *raw* map, the signed sum over channels of the
+ * attribution of every pixel, (H, W) float32 in the frame of the normalised image. Mostly that is one class;
+ * a grid of images is explained for the classes of all its cells at once, which may share forward passes.
  */
 #ifndef ATTRIBUTION_METHOD_H
 #define ATTRIBUTION_METHOD_H
 
+#include "attribution/clean.h"
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/option.h"
@@ -16,13 +18,16 @@
 
 /* What is explained, and with what. */
 struct method_input {
+	struct clean *clean; /* the passes over x, shared by methods */
 	const struct vit *vit;
-	struct vit_work *work; /* made for at least the method's mode, and `batch` images */
+	struct vit_work *work; /* made for at least the method's mode, `batch` images, and as many cotangents
+				  as the larger of `batch` and `count` */
 	int batch;             /* images per pass; results depend on it (in the last bits) */
 	const float *x;        /* (channels, H, W) */
-	int target;            /* class */
+	const int *targets;    /* (count): classes, distinct */
+	int count;
 	uint64_t seed;
-	uint32_t image; /* id: randomness is keyed by it */
+	uint32_t image; /* id: randomness is keyed by it, the same for all targets */
 };
 
 /* A figure that a method gives beside its map. */
@@ -39,10 +44,13 @@ struct method_ops {
 	enum vit_mode mode;                  /* what its forward passes keep */
 	const struct method_figure *figures; /* ends with a NULL name; or NULL */
 
-	/* Carves the method's scratch memory (run twice: see arena.h); NULL while measuring. */
-	void *(*carve)(struct arena *a, const struct vit_config *c, const void *params, int batch);
+	/* Carves the method's scratch memory for `targets` classes at most (run twice: see arena.h); NULL
+	 * while measuring. */
+	void *(*carve)(
+		struct arena *a, const struct vit_config *c, const void *params, int batch, int targets);
 
-	/* raw (H, W) and the figures. Errors: a result that is not finite; stopped by request. */
+	/* raw (count, H, W) and the figures, which are those of the last target. Errors: a result that is not
+	 * finite; stopped by request. */
 	int (*run)(void *scratch, const void *params, const struct method_input *in, float *raw,
 		double *figures, struct err *err);
 
@@ -61,6 +69,21 @@ extern const struct method_ops *const method_registry[];
 
 /* The method of that name, or NULL. */
 const struct method_ops *method_find(const char *name);
+
+/* Runs a method and finishes its maps: raw (count, H, W), map (count, H, W) post-processed or normalised as
+ * the parameters say, scale (count) what each map was divided by. Scratch is taken from the arena, and given
+ * back. */
+int method_explain(const struct method_ops *ops, const void *params, struct arena *a,
+	const struct method_input *in, float *raw, float *map, double *scale, double *figures,
+	struct err *err);
+
+/* Carves what method_explain() takes (while measuring). */
+void method_measure(const struct method_ops *ops, const void *params, struct arena *a,
+	const struct vit_config *c, int batch, int targets);
+
+/* map (height, width) = grid (grid_h, grid_w) bilinearly, as PyTorch's interpolate without align_corners:
+ * what methods that end at the patches show. */
+void method_upsample(float *map, const float *grid, const struct vit_config *c);
 
 /* raw (H, W) = sum over channels of a (channels, H, W). -1 with a message if a value is not finite. */
 int method_sum_channels(float *raw, const float *a, const struct vit_config *c, struct err *err);

@@ -12,11 +12,17 @@
 
 /* One dense enumeration: no two uses of randomness may share a purpose. Append only: results depend on it. */
 enum rng_purpose {
-	RNG_WARP,       /* flip, angle, shift and scale of a DAVE sample */
-	RNG_NOISE,      /* the Gaussian image of a DAVE sample */
-	RNG_RANDOM_MAP, /* method `random` */
-	RNG_BOOTSTRAP,  /* resampling of summaries */
-	RNG_TEST,       /* tests */
+	RNG_WARP,        /* flip, angle, shift and scale of a DAVE sample */
+	RNG_NOISE,       /* the Gaussian image of a DAVE sample */
+	RNG_RANDOM_MAP,  /* method `random` */
+	RNG_BOOTSTRAP,   /* resampling of summaries */
+	RNG_TEST,        /* tests */
+	RNG_SMOOTHGRAD,  /* noise of a sample of SmoothGrad */
+	RNG_STABILITY,   /* noise that metric `stability` puts on the image */
+	RNG_SENSITIVITY, /* the same of `sensitivity_max` */
+	RNG_GRID,        /* which images make a grid of `gridpg`, and where they lie */
+	RNG_REINIT,      /* weights of metric `randomisation` */
+	RNG_PAIRED,      /* resampling of paired differences */
 };
 
 /* Which stream of numbers. */

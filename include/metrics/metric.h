@@ -1,6 +1,7 @@
 /*
  * A metric behind one interface. A metric is one file and one line in registry.c. It sees the model only as a
- * scorer: images in, scores of the target class out.
+ * scorer: images in, scores of the target class out; and the method only as an explainer: images in, maps
+ * out.
  */
 #ifndef METRICS_METRIC_H
 #define METRICS_METRIC_H
@@ -10,6 +11,7 @@
 #include "base/option.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* The model, as metrics see it. */
 struct scorer {
@@ -18,6 +20,31 @@ struct scorer {
 	 * by request. */
 	int (*score)(
 		void *ctx, double *probability, double *logit, const float *images, int n, struct err *err);
+	void *ctx;
+};
+
+/* A grid of n x n images of distinct classes about the image at hand (methods.md section 5, gridpg). */
+struct metric_grid {
+	int n;
+	int rescaled; /* cells shrink, so that the grid has the size of an image; else it is n times as
+			 high and wide */
+	double min_probability; /* images are classified right, with at least this probability */
+};
+
+/* The method whose map is judged, as metrics see it: the same parameters, and the same random numbers, so
+ * that what changes is what the metric changes. All return -1 with a message when stopped, or when a map is
+ * not finite. raw and map (H, W) as in struct metric_input. */
+struct explainer {
+	/* Of another image x (channels, H, W), for the target at hand. */
+	int (*explain)(void *ctx, float *raw, float *map, const float *x, struct err *err);
+	/* Of the image at hand, by the network whose head and last `blocks` of `of` equal parts of its blocks
+	 * have new random weights (blocks = of: the embedding too). Needs METRIC_RANDOMISES. */
+	int (*explain_randomised)(void *ctx, float *raw, float *map, int blocks, int of, struct err *err);
+	/* maps (n * n, height, width) of a grid, which is of that size, for the class of each of its cells,
+	 * row by row: 1; 0 where the image at hand does not qualify, or too few others do. raw is not
+	 * post-processed. own: the cell of the image at hand. Only for metrics with grid(). */
+	int (*explain_grid)(void *ctx, float *raw, float *map, int *own, const struct metric_grid *grid,
+		int height, int width, struct err *err);
 	void *ctx;
 };
 
@@ -36,12 +63,17 @@ struct substrate_memo {
 /* What is judged. */
 struct metric_input {
 	int channels, height, width;
-	const float *x;            /* (channels, H, W), normalised */
-	const float *raw;          /* (H, W): signed channel sum of the attribution */
-	const float *map;          /* (H, W): post-processed or normalised */
+	int patch;                   /* pixels of a token's square */
+	const float *x;              /* (channels, H, W), normalised */
+	const float *raw;            /* (H, W): signed channel sum of the attribution */
+	const float *map;            /* (H, W): post-processed or normalised */
+	const unsigned char *region; /* (H, W): 1 in the annotated object; NULL where there is none */
+	uint64_t seed;               /* randomness is keyed by it and by the image's id */
+	uint32_t image;
 	double probability, logit; /* of the target for the clean image */
 	int correct;               /* is the target the model's prediction? */
 	const struct scorer *scorer;
+	const struct explainer *explainer;
 	struct substrate_memo *substrates; /* or NULL */
 };
 
@@ -52,9 +84,22 @@ struct metric_output {
 	double *figures; /* (figures), those that are not stored too */
 };
 
+enum metric_figure_kind {
+	FIGURE_PLAIN,
+	FIGURE_ADAPTIVE,   /* stored only where the metric is adaptive */
+	FIGURE_CLASS_MEAN, /* the summary has the mean of its class means too */
+};
+
 struct metric_figure {
 	const char *name, *help;
-	int adaptive; /* stored only where the metric is adaptive */
+	enum metric_figure_kind kind;
+};
+
+/* What a metric asks for beside the map. */
+enum {
+	METRIC_REGION = 1,     /* data.boxes */
+	METRIC_EXPLAINS = 2,   /* explain() */
+	METRIC_RANDOMISES = 4, /* explain_randomised() */
 };
 
 /* A named set of settings, applied before those that the user gives. */
@@ -71,13 +116,17 @@ struct metric_ops {
 	const struct metric_figure
 		*figures; /* per-image scalars; ends with a NULL name; the first is the headline */
 
+	int needs; /* of the above */
+	/* Of gridpg: the grids that it asks for. NULL: none, explain_grid() is not called. */
+	void (*grid)(const void *params, struct metric_grid *grid);
+
 	/* Relations between parameters that their ranges cannot say; NULL: none. The error does not say
 	 * where. */
 	int (*check)(const void *params, struct err *err);
 
 	/* Points of the curve for a plane of that size, start included; 0: no curve. */
 	int (*points)(const void *params, int height, int width);
-	/* The abscissa (points): fraction of the pixels changed. */
+	/* The abscissa (points): fraction of the pixels changed, or of what the metric changes. */
 	void (*fractions)(const void *params, double *fraction, int height, int width);
 
 	/* Does the metric choose for every image which points of the curve to score? Then `scored` is stored
@@ -90,8 +139,12 @@ struct metric_ops {
 	int (*run)(void *scratch, const void *params, const struct metric_input *in,
 		const struct metric_output *out, struct err *err);
 
-	/* Forward passes for one image, for estimates; on average, where the metric is adaptive. */
+	/* Forward passes for one image, for estimates; on average, where the metric is adaptive. NULL: none.
+	 */
 	double (*forwards)(const void *params, int height, int width);
+
+	/* Maps of images of the usual size that it asks the explainer for, likewise. NULL: none. */
+	double (*explanations)(const void *params);
 };
 
 int metric_figure_count(const struct metric_ops *ops);

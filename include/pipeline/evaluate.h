@@ -5,6 +5,7 @@
 #ifndef PIPELINE_EVALUATE_H
 #define PIPELINE_EVALUATE_H
 
+#include "attribution/clean.h"
 #include "base/arena.h"
 #include "metrics/metric.h"
 #include "model/vit.h"
@@ -20,15 +21,16 @@ struct evaluator {
 	const struct schema *schema;
 	int batch;
 	struct vit_work work;
+	struct clean clean; /* passes over the image at hand */
 	struct arena arena;
 	size_t shared_from;    /* scratch of methods and metrics, one after the other, begins here */
 	unsigned char *pixels; /* (H, W, 3) */
 	float *x;              /* (channels, H, W) */
 	float *raw, *map;      /* (H, W) */
-	float *logits;         /* (batch, classes) */
+	float *logits;         /* (batch, classes) of images that metrics make */
 	struct metric_output out;
 	/* of the image at hand */
-	int target, correct;
+	int image, target, correct;
 	double probability, logit; /* of the target */
 	struct substrate_memo substrates;
 };

@@ -56,27 +56,36 @@ static size_t image_size(const struct vit_config *c)
 	return (size_t)c->channels * (size_t)c->image_h * (size_t)c->image_w;
 }
 
-struct dave_scratch dave_carve(struct arena *a, const struct vit_config *c, int samples, int batch)
+int dave_together(const struct vit_config *c, int samples, int targets)
 {
-	size_t image = image_size(c), n = (size_t)batch;
+	double fit = 1e9 / ((double)samples * (double)image_size(c) * sizeof(float));
+
+	return fit < 1 ? 1 : fit < targets ? (int)fit : targets;
+}
+
+struct dave_scratch dave_carve(
+	struct arena *a, const struct vit_config *c, int samples, int batch, int targets)
+{
+	size_t image = image_size(c), n = (size_t)batch, wide = (size_t)(targets > batch ? targets : batch);
 	struct dave_scratch s;
 
 	s.samples = arena_take(a, n, sizeof(*s.samples));
-	s.mixed = arena_floats(a, n * image);
+	s.mixed = arena_floats(a, wide * image);
 	s.noise = arena_floats(a, n * image);
 	s.logits = arena_floats(a, n * (size_t)c->classes);
-	s.cotangent = arena_floats(a, n * (size_t)c->classes);
-	s.contributions = arena_floats(a, (size_t)samples * image);
+	s.cotangent = arena_floats(a, wide * (size_t)c->classes);
+	s.contributions =
+		arena_floats(a, (size_t)dave_together(c, samples, targets) * (size_t)samples * image);
 	s.aggregated = arena_floats(a, image);
 	s.aggregation = arena_floats(a, aggregate_scratch(samples));
 	return s;
 }
 
-static void *carve(struct arena *a, const struct vit_config *c, const void *params, int batch)
+static void *carve(struct arena *a, const struct vit_config *c, const void *params, int batch, int targets)
 {
 	const struct dave_params *p = params;
 	struct dave_scratch *scratch = arena_take(a, 1, sizeof(*scratch));
-	struct dave_scratch s = dave_carve(a, c, p->samples, batch);
+	struct dave_scratch s = dave_carve(a, c, p->samples, batch, targets);
 
 	if (scratch)
 		*scratch = s;
@@ -116,8 +125,8 @@ void dave_mix(float *xk, const float *x, const float *noise, const struct dave_s
 	mix(xk, noise, keep, sigma, n);
 }
 
-void dave_block(float *g, struct dave_scratch *scratch, const struct method_input *in,
-	const struct dave_sample *s, int n)
+void dave_block(float *g, size_t stride, struct dave_scratch *scratch, const struct method_input *in,
+	const struct dave_sample *s, int n, int first, int per)
 {
 	const struct vit_config *c = &in->vit->config;
 	size_t image = image_size(c);
@@ -126,25 +135,28 @@ void dave_block(float *g, struct dave_scratch *scratch, const struct method_inpu
 		dave_mix(scratch->mixed + (size_t)i * image, in->x, scratch->noise + (size_t)i * image, &s[i],
 			c);
 	vit_forward(in->vit, in->work, scratch->logits, scratch->mixed, n, VIT_EFFECTIVE);
-	memset(scratch->cotangent, 0, (size_t)n * (size_t)c->classes * sizeof(float));
-	for (int i = 0; i < n; i++) /* the factor of the mix is linear: it may enter here */
-		scratch->cotangent[i * c->classes + in->target] = (float)(1 - s[i].t);
-	vit_backward(in->vit, in->work, scratch->mixed, scratch->cotangent, NULL, NULL);
-	for (int i = 0; i < n; i++)
-		warp_adjoint(g + (size_t)i * image, scratch->mixed + (size_t)i * image, &s[i].warp,
-			c->channels, c->image_h, c->image_w);
+	memset(scratch->cotangent, 0, (size_t)(n * per) * (size_t)c->classes * sizeof(float));
+	for (int i = 0; i < n * per; i++) /* the factor of the mix is linear: it may enter here */
+		scratch->cotangent[i * c->classes + in->targets[first + i % per]] = (float)(1 - s[i / per].t);
+	vit_backward_with(
+		in->vit, in->work, scratch->mixed, scratch->cotangent, &(struct vit_backward){.per = per});
+	for (int i = 0; i < n * per; i++)
+		warp_adjoint(g + (size_t)(i % per) * stride + (size_t)(i / per) * image,
+			scratch->mixed + (size_t)i * image, &s[i / per].warp, c->channels, c->image_h,
+			c->image_w);
 }
 
-static int run(void *scratch, const void *params, const struct method_input *in, float *raw,
-	double *figures_out, struct err *err)
+/* The samples of `per` targets, from the first-th on. */
+static int sample(struct dave_scratch *s, const struct dave_params *p, const struct method_input *in,
+	int first, int per, struct err *err)
 {
-	const struct dave_params *p = params;
 	const struct vit_config *c = &in->vit->config;
-	struct dave_scratch *s = scratch;
-	size_t image = image_size(c);
+	size_t image = image_size(c), stride = (size_t)p->samples * image;
+	int wide = in->count > in->batch ? in->count : in->batch;
+	int most = wide / per < in->batch ? wide / per : in->batch;
 
-	for (int start = 0; start < p->samples; start += in->batch) {
-		int n = p->samples - start < in->batch ? p->samples - start : in->batch;
+	for (int start = 0; start < p->samples; start += most) {
+		int n = p->samples - start < most ? p->samples - start : most;
 
 		if (stop_requested())
 			return err_set(err, "stopped");
@@ -158,19 +170,42 @@ static int run(void *scratch, const void *params, const struct method_input *in,
 				memset(s->noise + (size_t)i * image, 0, image * sizeof(float));
 		}
 		float *g = s->contributions + (size_t)start * image;
-		dave_block(g, s, in, s->samples, n);
-		for (int i = 0; i < n; i++) {
-			multiply(g + (size_t)i * image, in->x, image);
-			if (!all_finite(g + (size_t)i * image, image))
-				return err_set(err, "sample %d is not finite", start + i);
+		dave_block(g, stride, s, in, s->samples, n, first, per);
+		for (int i = 0; i < n * per; i++) {
+			float *one = g + (size_t)(i % per) * stride + (size_t)(i / per) * image;
+
+			multiply(one, in->x, image);
+			if (!all_finite(one, image))
+				return err_set(err, "sample %d is not finite", start + i / per);
 		}
 	}
-	if (p->aggregate == DAVE_MAD)
-		aggregate_mad(s->aggregated, NULL, s->contributions, p->samples, image, s->aggregation);
-	else
-		aggregate_mean(s->aggregated, s->contributions, p->samples, image);
-	figures_out[0] = aggregate_error(s->aggregated, s->contributions, p->samples, image);
-	return method_sum_channels(raw, s->aggregated, c, err);
+	return 0;
+}
+
+static int run(void *scratch, const void *params, const struct method_input *in, float *raw,
+	double *figures_out, struct err *err)
+{
+	const struct dave_params *p = params;
+	const struct vit_config *c = &in->vit->config;
+	struct dave_scratch *s = scratch;
+	size_t image = image_size(c), plane = image / (size_t)c->channels;
+	int together = dave_together(c, p->samples, in->count);
+
+	for (int t = 0; t < in->count; t++) {
+		int per = in->count - t < together ? in->count - t : together;
+		const float *samples = s->contributions + (size_t)(t % together * p->samples) * image;
+
+		if (t % together == 0 && sample(s, p, in, t, per, err))
+			return -1;
+		if (p->aggregate == DAVE_MAD)
+			aggregate_mad(s->aggregated, NULL, samples, p->samples, image, s->aggregation);
+		else
+			aggregate_mean(s->aggregated, samples, p->samples, image);
+		figures_out[0] = aggregate_error(s->aggregated, samples, p->samples, image);
+		if (method_sum_channels(raw + (size_t)t * plane, s->aggregated, c, err))
+			return -1;
+	}
+	return 0;
 }
 
 static int run_equivariant(void *scratch, const void *params, const struct method_input *in, float *raw,

@@ -2,14 +2,9 @@
 #include "attribution/method.h"
 
 #include <math.h>
-#include <string.h>
 
 struct gradient_params {
 	int postprocess;
-};
-
-struct scratch {
-	float *logits, *cotangent, *dx;
 };
 
 static const char postprocess_help[] = "smooth and normalise as DAVE does (methods.md section 3)";
@@ -23,50 +18,38 @@ static const struct option_row effective_options[] = {
 		postprocess_help},
 	OPTION_END};
 
-static void *carve(struct arena *a, const struct vit_config *c, const void *params, int batch)
+static void *carve(struct arena *a, const struct vit_config *c, const void *params, int batch, int targets)
 {
-	struct scratch *s = arena_take(a, 1, sizeof(*s));
-	float *logits = arena_floats(a, (size_t)c->classes), *cotangent = arena_floats(a, (size_t)c->classes);
-	float *dx = arena_floats(a, (size_t)c->channels * (size_t)c->image_h * (size_t)c->image_w);
-
 	(void)params;
 	(void)batch;
-	if (s)
-		*s = (struct scratch){logits, cotangent, dx};
-	return s;
+	(void)targets;
+	return arena_floats(a, (size_t)c->channels * (size_t)c->image_h * (size_t)c->image_w);
 }
 
-static void backward(struct scratch *s, const struct method_input *in, enum vit_mode mode)
+/* raw (count, H, W): of each target the gradient by the rules, its magnitude or times the image. */
+static int by_rules(float *product, const struct method_input *in, const struct vit_rules *rules,
+	bool magnitude, float *raw, struct err *err)
 {
-	int classes = in->vit->config.classes;
+	const struct vit_config *c = &in->vit->config;
+	size_t plane = (size_t)c->image_h * (size_t)c->image_w, n = plane * (size_t)c->channels;
 
-	vit_forward(in->vit, in->work, s->logits, in->x, 1, mode);
-	memset(s->cotangent, 0, (size_t)classes * sizeof(float));
-	s->cotangent[in->target] = 1;
-	vit_backward(in->vit, in->work, s->dx, s->cotangent, NULL, NULL);
+	for (int t = 0; t < in->count; t++) {
+		const float *dx = clean_gradient(in->clean, rules, in->targets[t], NULL);
+
+		for (size_t i = 0; i < n; i++)
+			product[i] = magnitude ? fabsf(dx[i]) : dx[i] * in->x[i];
+		if (method_sum_channels(raw + (size_t)t * plane, product, c, err))
+			return -1;
+	}
+	return 0;
 }
 
 static int run_gradient(void *scratch, const void *params, const struct method_input *in, float *raw,
 	double *figures, struct err *err)
 {
-	const struct vit_config *c = &in->vit->config;
-	struct scratch *s = scratch;
-
 	(void)params;
 	(void)figures;
-	backward(s, in, VIT_GRADIENT);
-	for (int i = 0; i < c->channels * c->image_h * c->image_w; i++)
-		s->dx[i] = fabsf(s->dx[i]);
-	return method_sum_channels(raw, s->dx, c, err);
-}
-
-static int times_input(struct scratch *s, const struct method_input *in, float *raw, struct err *err)
-{
-	const struct vit_config *c = &in->vit->config;
-
-	for (int i = 0; i < c->channels * c->image_h * c->image_w; i++)
-		s->dx[i] *= in->x[i];
-	return method_sum_channels(raw, s->dx, c, err);
+	return by_rules(scratch, in, &vit_rules_true, true, raw, err);
 }
 
 static int run_input_x_gradient(void *scratch, const void *params, const struct method_input *in, float *raw,
@@ -74,8 +57,7 @@ static int run_input_x_gradient(void *scratch, const void *params, const struct 
 {
 	(void)params;
 	(void)figures;
-	backward(scratch, in, VIT_GRADIENT);
-	return times_input(scratch, in, raw, err);
+	return by_rules(scratch, in, &vit_rules_true, false, raw, err);
 }
 
 static int run_effective(void *scratch, const void *params, const struct method_input *in, float *raw,
@@ -83,8 +65,7 @@ static int run_effective(void *scratch, const void *params, const struct method_
 {
 	(void)params;
 	(void)figures;
-	backward(scratch, in, VIT_EFFECTIVE);
-	return times_input(scratch, in, raw, err);
+	return by_rules(scratch, in, &vit_rules_frozen, false, raw, err);
 }
 
 static int check_bcos(const struct vit_config *c, struct err *err)

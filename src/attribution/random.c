@@ -12,8 +12,9 @@ static const struct option_row options[] = {
 		"smooth and normalise as DAVE does (methods.md section 3)"},
 	OPTION_END};
 
-static void *carve(struct arena *a, const struct vit_config *c, const void *params, int batch)
+static void *carve(struct arena *a, const struct vit_config *c, const void *params, int batch, int targets)
 {
+	(void)targets;
 	(void)params;
 	(void)batch;
 	return arena_take(a, (size_t)c->image_h * (size_t)c->image_w, sizeof(double));
@@ -29,8 +30,9 @@ static int run(void *scratch, const void *params, const struct method_input *in,
 	(void)figures;
 	(void)err;
 	rng_uniform(u, n, (struct rng_key){in->seed, in->image, 0, RNG_RANDOM_MAP});
-	for (size_t i = 0; i < n; i++)
-		raw[i] = (float)u[i];
+	for (int t = 0; t < in->count; t++)
+		for (size_t i = 0; i < n; i++)
+			*raw++ = (float)u[i];
 	return 0;
 }
 

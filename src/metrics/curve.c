@@ -8,17 +8,17 @@
 #include <stdint.h>
 
 const struct metric_figure curve_figures[] = {
-	{"auc", "area under the curve: trapezoid over the true fraction of pixels changed", 0},
+	{"auc", "area under the curve: trapezoid over the true fraction of pixels changed", FIGURE_PLAIN},
 	{"auc_published",
 		"the same in percent with a short last stride counted as a whole one, as DAVE's "
 		"published code does",
-		0},
+		FIGURE_PLAIN},
 	{"auc_error",
 		"bound of the error of auc by the points not scored: held for 98 % of the curves measured "
 		"(analysis/README.md)",
-		1},
-	{"points_scored", "points of the curve that are not interpolated", 1},
-	{NULL, NULL, 0},
+		FIGURE_ADAPTIVE},
+	{"points_scored", "points of the curve that are not interpolated", FIGURE_ADAPTIVE},
+	{NULL, NULL, FIGURE_PLAIN},
 };
 
 /* Standard errors in auc_error: 2 would do for 95 % if points were not scored until the estimate happens to

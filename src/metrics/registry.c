@@ -34,5 +34,5 @@ int metric_adaptive(const struct metric_ops *ops, const void *params)
 
 int metric_figure_stored(const struct metric_ops *ops, const void *params, int figure)
 {
-	return !ops->figures[figure].adaptive || metric_adaptive(ops, params);
+	return ops->figures[figure].kind != FIGURE_ADAPTIVE || metric_adaptive(ops, params);
 }

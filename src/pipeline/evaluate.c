@@ -1,6 +1,5 @@
 #include "pipeline/evaluate.h"
 
-#include "attribution/postprocess.h"
 #include "base/clock.h"
 #include "model/preprocess.h"
 
@@ -42,15 +41,40 @@ static size_t most_points(const struct config *c, const struct vit_config *vit)
 	return (size_t)most;
 }
 
-static size_t image_floats(const struct vit_config *c)
+static size_t larger(size_t a, size_t b)
 {
-	return (size_t)c->channels * (size_t)c->image_h * (size_t)c->image_w;
+	return a > b ? a : b;
+}
+
+/* Where the scratch of a method ends, and of a metric, which may run methods; the arena stays as it is. */
+static size_t measure_method(
+	struct arena *a, const struct config_method *m, const struct vit_config *vit, int batch)
+{
+	size_t mark = a->used, end;
+
+	method_measure(m->ops, m->params, a, vit, batch, 1);
+	end = a->used;
+	a->used = mark;
+	return end;
+}
+
+static size_t measure_metric(struct arena *a, const struct config_metric *m, const struct config *c,
+	const struct vit_config *vit, int batch)
+{
+	size_t mark = a->used, end;
+
+	m->ops->carve(a, m->params, vit->channels, vit->image_h, vit->image_w, batch);
+	end = a->used;
+	for (int i = 0; i < c->methods_count && m->ops->needs & (METRIC_EXPLAINS | METRIC_RANDOMISES); i++)
+		end = larger(end, measure_method(a, &c->methods[i], vit, batch));
+	a->used = mark;
+	return end;
 }
 
 /* The plan of the memory. Methods and metrics run one after the other, so their scratch overlaps. */
 static void carve(struct evaluator *e, const struct config *c, const struct vit_config *vit, int batch)
 {
-	size_t plane = (size_t)vit->image_h * (size_t)vit->image_w, most = 0;
+	size_t plane = (size_t)vit->image_h * (size_t)vit->image_w, most;
 	struct arena *a = &e->arena;
 
 	e->pixels = arena_take(a, plane, 3);
@@ -61,24 +85,12 @@ static void carve(struct evaluator *e, const struct config *c, const struct vit_
 	e->out.curve = arena_take(a, most_points(c, vit), sizeof(double));
 	e->out.scored = arena_take(a, most_points(c, vit), sizeof(double));
 	e->out.figures = arena_take(a, MAX_FIGURES, sizeof(double));
-	e->shared_from = a->used;
-	arena_floats(a, postprocess_scratch(vit->image_h, vit->image_w));
-	most = a->used;
-	a->used = e->shared_from; /* of pixel_share() */
-	arena_floats(a, image_floats(vit));
-	arena_floats(a, (size_t)vit->classes);
-	most = a->used > most ? a->used : most;
-	for (int i = 0; i < c->methods_count; i++) {
-		a->used = e->shared_from;
-		c->methods[i].ops->carve(a, vit, c->methods[i].params, batch);
-		most = a->used > most ? a->used : most;
-	}
-	for (int i = 0; i < c->metrics_count; i++) {
-		a->used = e->shared_from;
-		c->metrics[i].ops->carve(
-			a, c->metrics[i].params, vit->channels, vit->image_h, vit->image_w, batch);
-		most = a->used > most ? a->used : most;
-	}
+	clean_carve(&e->clean, a, vit);
+	e->shared_from = most = a->used;
+	for (int i = 0; i < c->methods_count; i++)
+		most = larger(most, measure_method(a, &c->methods[i], vit, batch));
+	for (int i = 0; i < c->metrics_count; i++)
+		most = larger(most, measure_metric(a, &c->metrics[i], c, vit, batch));
 	a->used = most;
 }
 
@@ -131,9 +143,16 @@ void evaluator_passes(
 		*forward += f;
 		*backward += b;
 		*macs += b * vit_macs_backward(vit, c->methods[i].ops->mode);
-		for (int k = 0; k < c->metrics_count; k++)
-			*forward +=
-				c->metrics[k].ops->forwards(c->metrics[k].params, vit->image_h, vit->image_w);
+		for (int k = 0; k < c->metrics_count; k++) {
+			const struct metric_ops *ops = c->metrics[k].ops;
+			double maps = ops->explanations ? ops->explanations(c->metrics[k].params) : 0;
+
+			*forward += maps * f;
+			*backward += maps * b;
+			*macs += maps * b * vit_macs_backward(vit, c->methods[i].ops->mode);
+			if (ops->forwards)
+				*forward += ops->forwards(c->metrics[k].params, vit->image_h, vit->image_w);
+		}
 	}
 	*macs += *forward * vit_macs_forward(vit);
 }
@@ -171,19 +190,14 @@ static int load(struct evaluator *e, int i, struct err *err)
 	return rc;
 }
 
-/* The share of the target's logit that the pixels carry, from the forward pass that was the last. */
+/* The share of the target's logit that the pixels carry. */
 static double pixel_share(struct evaluator *e)
 {
-	const struct vit_config *c = &e->vit->config;
 	struct vit_account account;
 
-	e->arena.used = e->shared_from;
-	float *dx = arena_floats(&e->arena, image_floats(c));
-	float *cotangent = arena_floats(&e->arena, (size_t)c->classes);
-	memset(cotangent, 0, (size_t)c->classes * sizeof(*cotangent));
-	cotangent[e->target] = 1;
-	vit_backward(e->vit, &e->work, dx, cotangent, e->x, &account);
-	return account.pixels / (e->logit - (double)c->logit_bias); /* of B-cos: the same for all images */
+	clean_gradient(&e->clean, &vit_rules_frozen, e->target, &account);
+	/* the bias of B-cos networks is the same for all images */
+	return account.pixels / (e->logit - (double)e->vit->config.logit_bias);
 }
 
 /* Runs the model on the clean image and settles the target. */
@@ -192,11 +206,12 @@ static int predict(struct evaluator *e, int i, unsigned char *row, struct err *e
 	const struct schema *s = e->schema;
 	int classes = e->vit->config.classes, best = 0;
 
-	vit_forward(e->vit, &e->work, e->logits, e->x, 1, VIT_EFFECTIVE);
+	clean_begin(&e->clean, e->vit, &e->work, e->x);
+	const float *logits = clean_forward(&e->clean);
 	for (int k = 0; k < classes; k++) {
-		if (!isfinite(e->logits[k]))
+		if (!isfinite(logits[k]))
 			return err_set(err, "logit of class %d is not finite", k);
-		if (e->logits[k] > e->logits[best])
+		if (logits[k] > logits[best])
 			best = k;
 	}
 	e->target = e->config->target == TARGET_INDEX   ? e->config->target_index
@@ -204,42 +219,46 @@ static int predict(struct evaluator *e, int i, unsigned char *row, struct err *e
 							: best;
 	if (e->target < 0 || e->target >= classes)
 		return err_set(err, "target class %d: the model has classes 0 to %d", e->target, classes - 1);
-	e->probability = vit_probability(e->logits, classes, e->target);
-	e->logit = (double)e->logits[e->target];
+	e->probability = vit_probability(logits, classes, e->target);
+	e->logit = (double)logits[e->target];
+	e->image = i;
 	e->correct = e->data->label[i] == best; /* whatever class is explained */
 	e->substrates.count = 0;
 	schema_put_number(s, row, s->target, e->target);
 	schema_put_number(s, row, s->prediction, best);
 	schema_put_number(s, row, s->probability, e->probability);
-	schema_put_number(s, row, s->confidence, vit_probability(e->logits, classes, best));
+	schema_put_number(s, row, s->confidence, vit_probability(logits, classes, best));
 	schema_put_number(s, row, s->logit, e->logit);
 	schema_put_number(s, row, s->pixel_share, pixel_share(e));
 	return 0;
 }
 
-static int run_method(struct evaluator *e, int m, int i, unsigned char *row, struct err *err)
+static struct method_input method_input(struct evaluator *e, const float *x, struct clean *clean)
+{
+	return (struct method_input){.clean = clean,
+		.vit = e->vit,
+		.work = &e->work,
+		.batch = e->batch,
+		.x = x,
+		.targets = &e->target,
+		.count = 1,
+		.seed = e->config->run.seed,
+		.image = (uint32_t)e->image};
+}
+
+static int run_method(struct evaluator *e, int m, unsigned char *row, struct err *err)
 {
 	const struct config_method *method = &e->config->methods[m];
 	const struct method_fields *fields = &e->schema->methods[m];
 	const struct vit_config *c = &e->vit->config;
 	size_t plane = (size_t)c->image_h * (size_t)c->image_w;
-	struct method_input in = {.vit = e->vit,
-		.work = &e->work,
-		.batch = e->batch,
-		.x = e->x,
-		.target = e->target,
-		.seed = e->config->run.seed,
-		.image = (uint32_t)i};
+	struct method_input in = method_input(e, e->x, &e->clean);
+	double scale;
 
 	e->arena.used = e->shared_from;
-	void *scratch = method->ops->carve(&e->arena, c, method->params, e->batch);
-	if (method->ops->run(scratch, method->params, &in, e->raw, e->out.figures, err))
+	if (method_explain(
+		    method->ops, method->params, &e->arena, &in, e->raw, e->map, &scale, e->out.figures, err))
 		return err_prefix(err, "%s", method->name);
-	e->arena.used = e->shared_from;
-	float *post = arena_floats(&e->arena, postprocess_scratch(c->image_h, c->image_w));
-	int wanted = *(const int *)((const char *)method->params + method->ops->postprocess_offset);
-	double scale = wanted ? postprocess_map(e->map, e->raw, post, c->image_h, c->image_w)
-			      : normalise_map(e->map, e->raw, c->image_h, c->image_w);
 	if (fields->map >= 0)
 		schema_put_floats(e->schema, row, fields->map, e->map, plane);
 	if (fields->raw >= 0)
@@ -259,12 +278,15 @@ static int run_metric(struct evaluator *e, int m, int k, unsigned char *row, str
 	struct metric_input in = {.channels = c->channels,
 		.height = c->image_h,
 		.width = c->image_w,
+		.patch = c->patch,
 		.x = e->x,
 		.raw = e->raw,
 		.map = e->map,
 		.probability = e->probability,
 		.logit = e->logit,
 		.correct = e->correct,
+		.seed = e->config->run.seed,
+		.image = (uint32_t)e->image,
 		.scorer = &scorer,
 		.substrates = &e->substrates};
 
@@ -296,7 +318,7 @@ enum evaluate_result evaluate(
 	stage_charge(seconds, STAGE_DECODE, &since);
 	rc = rc || predict(e, i, row, err);
 	for (int m = 0; m < e->config->methods_count && !rc; m++) {
-		rc = run_method(e, m, i, row, err);
+		rc = run_method(e, m, row, err);
 		stage_charge(seconds, STAGE_ATTRIBUTION, &since);
 		for (int k = 0; k < e->config->metrics_count && !rc; k++)
 			rc = run_metric(e, m, k, row, err);

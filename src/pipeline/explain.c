@@ -3,7 +3,6 @@
 #include "pipeline/config.h"
 
 #include "attribution/method.h"
-#include "attribution/postprocess.h"
 #include "formats/image.h"
 #include "formats/png_write.h"
 #include "model/preprocess.h"
@@ -116,28 +115,31 @@ static int attribute(float *map, const struct vit *vit, const struct method_ops 
 	const struct vit_config *c = &vit->config;
 	size_t plane = (size_t)c->image_h * (size_t)c->image_w;
 	float *raw = x_malloc(plane * sizeof(*raw));
-	float *scratch = x_malloc(postprocess_scratch(c->image_h, c->image_w) * sizeof(*scratch));
-	double figures[16]; /* as many as evaluate.c allows */
+	double figures[16], scale; /* as many as evaluate.c allows */
 	struct vit_work work;
+	struct clean clean;
 	struct arena arena = {0};
 
 	vit_work_init(&work, vit, ops->mode, BATCH, BATCH);
-	ops->carve(&arena, c, params, BATCH);
+	clean_carve(&clean, &arena, c);
+	method_measure(ops, params, &arena, c, BATCH, 1);
 	arena_allocate(&arena);
-	void *method = ops->carve(&arena, c, params, BATCH);
-	struct method_input in = {.vit = vit, .work = &work, .batch = BATCH, .x = x, .target = target};
-	int rc = ops->run(method, params, &in, raw, figures, err);
+	clean_carve(&clean, &arena, c);
+	clean_begin(&clean, vit, &work, x);
+	struct method_input in = {.clean = &clean,
+		.vit = vit,
+		.work = &work,
+		.batch = BATCH,
+		.x = x,
+		.targets = &target,
+		.count = 1};
+	int rc = method_explain(ops, params, &arena, &in, raw, map, &scale, figures, err);
 
-	if (!rc && *(const int *)((const char *)params + ops->postprocess_offset))
-		postprocess_map(map, raw, scratch, c->image_h, c->image_w);
-	else if (!rc)
-		normalise_map(map, raw, c->image_h, c->image_w);
 	for (int k = 0; k < method_figure_count(ops) && !rc; k++)
 		printf("%s %.4f (%s)\n", ops->figures[k].name, figures[k], ops->figures[k].help);
 	arena_release(&arena);
 	vit_work_release(&work);
 	free(raw);
-	free(scratch);
 	return rc;
 }
 

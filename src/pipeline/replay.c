@@ -96,11 +96,12 @@ static void run_image(
 {
 	const struct vit_config *c = &p->vit.config;
 	struct arena arena = {0};
-	struct method_input in = {.vit = &p->vit, .work = &p->work, .batch = BATCH, .x = x, .target = target};
+	struct method_input in = {
+		.vit = &p->vit, .work = &p->work, .batch = BATCH, .x = x, .targets = &target, .count = 1};
 
-	dave_carve(&arena, c, r->K, BATCH);
+	dave_carve(&arena, c, r->K, BATCH, 1);
 	arena_allocate(&arena);
-	struct dave_scratch s = dave_carve(&arena, c, r->K, BATCH);
+	struct dave_scratch s = dave_carve(&arena, c, r->K, BATCH, 1);
 	for (int start = 0; start < r->K; start += BATCH) {
 		int n = r->K - start < BATCH ? r->K - start : BATCH;
 		float *g = s.contributions + (size_t)start * p->image;
@@ -118,7 +119,7 @@ static void run_image(
 			dave_mix(o->noisy + (size_t)at * p->image, x, s.noise + (size_t)i * p->image,
 				&s.samples[i], c);
 		}
-		dave_block(g, &s, &in, s.samples, n);
+		dave_block(g, 0, &s, &in, s.samples, n, 0, 1);
 		for (int i = 0; i < n; i++) {
 			size_t at = (size_t)((start + i) * r->B + b) * p->image;
 

@@ -352,7 +352,7 @@ void schema_reference(FILE *out)
 		for (int i = 0; i < metric_figure_count(ops); i++)
 			fprintf(out, "| `/methods/<method>/%s/%s` | float64 | image | %s%s |\n", ops->name,
 				ops->figures[i].name, ops->figures[i].help,
-				ops->figures[i].adaptive ? only_adaptive : "");
+				ops->figures[i].kind == FIGURE_ADAPTIVE ? only_adaptive : "");
 	}
 	fputs("| `/images/checksum_fields` | text | | data sets that the checksum of a row is taken over, in "
 	      "order |\n"

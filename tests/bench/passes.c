@@ -63,11 +63,18 @@ static int score(void *ctx, double *probability, double *logit, const float *ima
 static void attribute(struct bench *b)
 {
 	const struct method_ops *ops = method_find("dave");
-	struct method_input in = {.vit = &b->vit, .work = &b->work, .batch = b->batch, .x = b->x, .seed = 1};
+	const int target = 0;
+	struct method_input in = {.vit = &b->vit,
+		.work = &b->work,
+		.batch = b->batch,
+		.x = b->x,
+		.targets = &target,
+		.count = 1,
+		.seed = 1};
 	struct err err;
 
 	b->arena.used = 0;
-	void *scratch = ops->carve(&b->arena, &b->vit.config, b->dave, b->batch);
+	void *scratch = ops->carve(&b->arena, &b->vit.config, b->dave, b->batch, 1);
 	if (ops->run(scratch, b->dave, &in, b->raw, b->figures, &err))
 		BUG("%s", err.msg);
 }
@@ -112,7 +119,7 @@ static void prepare(struct bench *b, char **argv)
 	b->dave = params_of(dave->options, dave->params_size, "samples", b->samples);
 	b->deletion = params_of(deletion->options, deletion->params_size, "steps", b->points - 1);
 	vit_work_init(&b->work, &b->vit, VIT_EFFECTIVE, b->batch, b->batch);
-	dave->carve(&b->arena, c, b->dave, b->batch);
+	dave->carve(&b->arena, c, b->dave, b->batch, 1);
 	most = b->arena.used;
 	b->arena.used = 0;
 	deletion->carve(&b->arena, b->deletion, c->channels, c->image_h, c->image_w, b->batch);

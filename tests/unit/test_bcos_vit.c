@@ -363,14 +363,24 @@ static void test_method(void)
 	struct vit other;
 	struct err err = {""};
 	float raw[96];
-	int params[4] = {0};
+	int params[4] = {0}, target = 2;
+	struct clean clean;
 
 	CU_ASSERT_PTR_NOT_NULL_FATAL(ops);
 	fixture_init(&f, BCOS_PLAIN);
-	ops->carve(&a, &f.vit.config, params, 1);
+	clean_carve(&clean, &a, &f.vit.config);
+	ops->carve(&a, &f.vit.config, params, 1, 1);
 	arena_allocate(&a);
-	void *scratch = ops->carve(&a, &f.vit.config, params, 1);
-	struct method_input in = {.vit = &f.vit, .work = &f.work, .batch = 1, .x = f.x, .target = 2};
+	clean_carve(&clean, &a, &f.vit.config);
+	clean_begin(&clean, &f.vit, &f.work, f.x);
+	void *scratch = ops->carve(&a, &f.vit.config, params, 1, 1);
+	struct method_input in = {.clean = &clean,
+		.vit = &f.vit,
+		.work = &f.work,
+		.batch = 1,
+		.x = f.x,
+		.targets = &target,
+		.count = 1};
 	CU_ASSERT_EQUAL(ops->check(&f.vit.config, &err), 0);
 	CU_ASSERT_EQUAL(ops->run(scratch, params, &in, raw, NULL, &err), 0);
 	memset(f.cotangent, 0, sizeof(f.cotangent));

@@ -15,6 +15,8 @@
 
 enum { BATCH = 3, TARGET = 2, CLASSES = 8 };
 
+static const int target = TARGET;
+
 /* A network (DeiT-III's kind, 16 x 24), a workspace and an input. */
 struct fixture {
 	struct vit vit;
@@ -35,7 +37,8 @@ static void fixture_init(struct fixture *f, int model)
 		.work = &f->work,
 		.batch = BATCH,
 		.x = f->x,
-		.target = TARGET,
+		.targets = &target,
+		.count = 1,
 		.seed = 77,
 		.image = 5};
 }
@@ -67,14 +70,20 @@ static int run_method(const struct method_ops *ops, const void *params, const st
 	float *raw, double *figures, struct err *err)
 {
 	struct arena arena = {0};
+	struct clean clean;
 	int rc;
 
-	ops->carve(&arena, &in->vit->config, params, in->batch);
+	clean_carve(&clean, &arena, &in->vit->config);
+	ops->carve(&arena, &in->vit->config, params, in->batch, in->count);
 	arena_allocate(&arena);
 	memset(arena.base, 0xff, arena.size);
-	void *scratch = ops->carve(&arena, &in->vit->config, params, in->batch);
+	clean_carve(&clean, &arena, &in->vit->config);
+	clean_begin(&clean, in->vit, in->work, in->x);
+	void *scratch = ops->carve(&arena, &in->vit->config, params, in->batch, in->count);
 	CU_ASSERT_EQUAL(arena.used, arena.size);
-	rc = ops->run(scratch, params, in, raw, figures, err);
+	struct method_input with = *in;
+	with.clean = &clean;
+	rc = ops->run(scratch, params, &with, raw, figures, err);
 	arena_release(&arena);
 	return rc;
 }
@@ -264,14 +273,14 @@ static void test_block(void)
 
 	fixture_init(&f, 1);
 	float *g = new_floats(BATCH * f.pixels), *want = new_floats(f.pixels), logits[CLASSES];
-	dave_carve(&arena, &f.vit.config, BATCH, BATCH);
+	dave_carve(&arena, &f.vit.config, BATCH, BATCH, 1);
 	arena_allocate(&arena);
-	struct dave_scratch s = dave_carve(&arena, &f.vit.config, BATCH, BATCH);
+	struct dave_scratch s = dave_carve(&arena, &f.vit.config, BATCH, BATCH, 1);
 	float *noise = new_normal(BATCH * f.pixels, 1, 82);
 	memcpy(s.noise, noise, BATCH * f.pixels * sizeof(*noise));
 	for (int k = 0; k < BATCH; k++)
 		s.samples[k] = dave_draw(&p, k, 1, 2, &f.vit.config);
-	dave_block(g, &s, &f.in, s.samples, BATCH);
+	dave_block(g, 0, &s, &f.in, s.samples, BATCH, 0, 1);
 	for (int k = 0; k < BATCH; k++) {
 		float *xk = new_floats(f.pixels);
 		int classes = f.vit.config.classes;
