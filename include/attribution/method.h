@@ -81,6 +81,10 @@ int method_explain(const struct method_ops *ops, const void *params, struct aren
 void method_measure(const struct method_ops *ops, const void *params, struct arena *a,
 	const struct vit_config *c, int batch, int targets);
 
+/* row (tokens): the tokens that the head takes, as weights that sum to 1: a class token, the mean of two, or
+ * all patches alike. What rollouts start from. */
+void method_classified_row(double *row, const struct vit *vit);
+
 /* map (height, width) = grid (grid_h, grid_w) bilinearly, as PyTorch's interpolate without align_corners:
  * what methods that end at the patches show. */
 void method_upsample(float *map, const float *grid, const struct vit_config *c);
