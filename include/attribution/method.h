@@ -86,8 +86,9 @@ void method_measure(const struct method_ops *ops, const void *params, struct are
 void method_classified_row(double *row, const struct vit *vit);
 
 /* map (height, width) = grid (grid_h, grid_w) bilinearly, as PyTorch's interpolate without align_corners:
- * what methods that end at the patches show. */
-void method_upsample(float *map, const float *grid, const struct vit_config *c);
+ * what methods that end at the patches show. -1 with a message
+ * where a value is not finite. */
+int method_upsample(float *map, const float *grid, const struct vit_config *c, struct err *err);
 
 /* raw (H, W) = sum over channels of a (channels, H, W). -1 with a message if a value is not finite. */
 int method_sum_channels(float *raw, const float *a, const struct vit_config *c, struct err *err);

@@ -72,7 +72,6 @@ static int run(void *scratch, const void *params, const struct method_input *in,
 	size_t plane = (size_t)c->image_h * (size_t)c->image_w;
 
 	(void)params;
-	(void)err;
 	clean_forward(in->clean);
 	method_classified_row(s->row, in->vit);
 	for (int l = c->depth - 1; l >= 0; l--) {
@@ -88,7 +87,8 @@ static int run(void *scratch, const void *params, const struct method_input *in,
 	for (int i = 0; i < c->grid_h * c->grid_w; i++)
 		s->grid[i] = (float)s->row[c->prefix + i];
 	for (int t = 0; t < in->count; t++)
-		method_upsample(raw + (size_t)t * plane, s->grid, c);
+		if (method_upsample(raw + (size_t)t * plane, s->grid, c, err))
+			return -1;
 	return 0;
 }
 

@@ -50,7 +50,7 @@ int average_gradients(struct average *a, const struct method_input *in, const st
 			       *sum = a->sum + (size_t)(i % per) * image;
 
 			if (!all_finite(dx, image))
-				return err_set(err, "gradient %d is not finite", start + i / per);
+				return err_set(err, "sample %d is not finite", start + i / per);
 			for (size_t p = 0; p < image; p++)
 				sum[p] += weight * (double)dx[p];
 		}

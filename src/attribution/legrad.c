@@ -2,7 +2,6 @@
  * respect to the block's attention. */
 #include "attribution/method.h"
 
-#include <math.h>
 #include <string.h>
 
 struct params {
@@ -47,24 +46,21 @@ static void add_layer(double *sum, const float *dprob, int rows, const struct vi
 
 	for (int r = 0; r < c->heads * rows; r++, dprob += c->tokens)
 		for (int j = c->prefix; j < c->tokens; j++)
-			if (dprob[j] > 0)
+			if (!(dprob[j] <= 0)) /* NaN counts, and is found */
 				sum[j - c->prefix] += share * (double)dprob[j];
 }
 
 /* To [0, 1]; a constant map becomes zero. */
-static int stretch(float *raw, size_t n, struct err *err)
+static void stretch(float *raw, size_t n)
 {
 	float low = raw[0], high = raw[0];
 
 	for (size_t i = 0; i < n; i++) {
-		if (!isfinite(raw[i]))
-			return err_set(err, "attribution is not finite");
 		low = raw[i] < low ? raw[i] : low;
 		high = raw[i] > high ? raw[i] : high;
 	}
 	for (size_t i = 0; i < n; i++)
 		raw[i] = high > low ? (raw[i] - low) / (high - low) : 0;
-	return 0;
 }
 
 static int run(void *scratch, const void *params, const struct method_input *in, float *raw,
@@ -87,9 +83,9 @@ static int run(void *scratch, const void *params, const struct method_input *in,
 				vit_layer_gradient(in->vit, in->work, s->dprob, s->cotangent, l), c);
 		for (size_t i = 0; i < grid; i++)
 			s->grid[i] = (float)s->sum[i];
-		method_upsample(raw, s->grid, c);
-		if (stretch(raw, plane, err))
+		if (method_upsample(raw, s->grid, c, err))
 			return -1;
+		stretch(raw, plane);
 	}
 	return 0;
 }

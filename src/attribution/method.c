@@ -61,9 +61,13 @@ static int place(double *share, int i, int n, int m)
 	return from;
 }
 
-void method_upsample(float *map, const float *grid, const struct vit_config *c)
+int method_upsample(float *map, const float *grid, const struct vit_config *c, struct err *err)
 {
 	int gh = c->grid_h, gw = c->grid_w;
+
+	for (int i = 0; i < gh * gw; i++)
+		if (!isfinite(grid[i]))
+			return err_set(err, "attribution is not finite at patch (%d, %d)", i / gw, i % gw);
 
 	for (int y = 0; y < c->image_h; y++) {
 		double down, right;
@@ -80,6 +84,7 @@ void method_upsample(float *map, const float *grid, const struct vit_config *c)
 				(float)((1 - down) * upper + down * lower);
 		}
 	}
+	return 0;
 }
 
 int method_sum_channels(float *raw, const float *a, const struct vit_config *c, struct err *err)
