@@ -6,11 +6,14 @@
 #define PIPELINE_EVALUATE_H
 
 #include "attribution/clean.h"
+#include "attribution/method.h"
 #include "base/arena.h"
 #include "metrics/metric.h"
 #include "model/vit.h"
+#include "model/vit_random.h"
 #include "pipeline/config.h"
 #include "pipeline/dataset.h"
+#include "pipeline/grids.h"
 #include "pipeline/schema.h"
 #include "pipeline/stage.h"
 
@@ -21,7 +24,11 @@ struct evaluator {
 	const struct schema *schema;
 	int batch;
 	struct vit_work work;
-	struct clean clean; /* passes over the image at hand */
+	struct clean clean;       /* passes over the image at hand */
+	struct clean other;       /* over what metrics explain beside it */
+	struct vit_random random; /* where a metric randomises weights */
+	struct grids *grids;
+	struct grid_knowledge knowledge;
 	struct arena arena;
 	size_t shared_from;    /* scratch of methods and metrics, one after the other, begins here */
 	unsigned char *pixels; /* (H, W, 3) */
@@ -31,6 +38,7 @@ struct evaluator {
 	struct metric_output out;
 	/* of the image at hand */
 	int image, target, correct;
+	int method;                /* that is judged */
 	double probability, logit; /* of the target */
 	struct substrate_memo substrates;
 };
@@ -41,16 +49,20 @@ enum evaluate_result { EVALUATE_DONE, EVALUATE_FAILED, EVALUATE_STOPPED };
 int evaluate_batch(const struct config *c, const struct vit_config *vit);
 
 /* Takes all memory for rows of this run; everything given must outlive the evaluator. */
-void evaluator_init(struct evaluator *e, const struct config *c, const struct vit *vit,
+void evaluator_init(struct evaluator *e, const struct config *c, const struct vit *vit, struct grids *g,
 	const struct dataset *d, const struct schema *s);
 void evaluator_release(struct evaluator *e);
 
 /* Bytes that an evaluator allocates, beyond the weights. */
-size_t evaluator_bytes(const struct config *c, const struct vit_config *vit, const struct schema *s);
+size_t evaluator_bytes(
+	const struct config *c, const struct vit *vit, const struct grids *g, const struct schema *s);
 
 /* Forward and backward passes for one image, and their multiply-adds. */
-void evaluator_passes(const struct config *c, const struct vit_config *vit, double *forward, double *backward,
-	double *macs);
+void evaluator_passes(const struct config *c, const struct vit_config *vit, const struct grids *g,
+	double *forward, double *backward, double *macs);
+
+/* What a method is given to explain x for the target at hand. */
+struct method_input evaluator_input(struct evaluator *e, const float *x, struct clean *clean);
 
 /* Multiply-adds of the longest pass, forward and backward over a batch: between two of them a stop is seen.
  */

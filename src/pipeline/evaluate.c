@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "model/preprocess.h"
+#include "pipeline/explainer.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -48,31 +49,50 @@ static size_t larger(size_t a, size_t b)
 
 /* Where the scratch of a method ends, and of a metric, which may run methods; the arena stays as it is. */
 static size_t measure_method(
-	struct arena *a, const struct config_method *m, const struct vit_config *vit, int batch)
+	struct arena *a, const struct config_method *m, const struct vit_config *vit, int batch, int targets)
 {
 	size_t mark = a->used, end;
 
-	method_measure(m->ops, m->params, a, vit, batch, 1);
+	method_measure(m->ops, m->params, a, vit, batch, targets);
 	end = a->used;
 	a->used = mark;
 	return end;
 }
 
+/* What a run's metrics ask for. */
+static int needs(const struct config *c)
+{
+	int all = 0;
+
+	for (int i = 0; i < c->metrics_count; i++)
+		all |= c->metrics[i].ops->needs;
+	return all;
+}
+
 static size_t measure_metric(struct arena *a, const struct config_metric *m, const struct config *c,
-	const struct vit_config *vit, int batch)
+	const struct vit_config *vit, const struct grids *g, int batch)
 {
 	size_t mark = a->used, end;
+	struct metric_grid spec = {0};
 
 	m->ops->carve(a, m->params, vit->channels, vit->image_h, vit->image_w, batch);
 	end = a->used;
+	if (m->ops->grid)
+		m->ops->grid(m->params, &spec);
 	for (int i = 0; i < c->methods_count && m->ops->needs & (METRIC_EXPLAINS | METRIC_RANDOMISES); i++)
-		end = larger(end, measure_method(a, &c->methods[i], vit, batch));
+		end = larger(end, measure_method(a, &c->methods[i], vit, batch, 1));
+	for (int i = 0; i < c->methods_count && m->ops->grid; i++) {
+		const struct grid *grid = &g->entry[grids_find(g, &spec)];
+
+		end = larger(end, measure_method(a, &c->methods[i], &grid->vit->config, 1, spec.n * spec.n));
+	}
 	a->used = mark;
 	return end;
 }
 
 /* The plan of the memory. Methods and metrics run one after the other, so their scratch overlaps. */
-static void carve(struct evaluator *e, const struct config *c, const struct vit_config *vit, int batch)
+static void carve(struct evaluator *e, const struct config *c, const struct vit_config *vit,
+	const struct grids *g, int batch)
 {
 	size_t plane = (size_t)vit->image_h * (size_t)vit->image_w, most;
 	struct arena *a = &e->arena;
@@ -86,19 +106,25 @@ static void carve(struct evaluator *e, const struct config *c, const struct vit_
 	e->out.scored = arena_take(a, most_points(c, vit), sizeof(double));
 	e->out.figures = arena_take(a, MAX_FIGURES, sizeof(double));
 	clean_carve(&e->clean, a, vit);
+	if (needs(c) & (METRIC_EXPLAINS | METRIC_RANDOMISES))
+		clean_carve(&e->other, a, vit);
 	e->shared_from = most = a->used;
 	for (int i = 0; i < c->methods_count; i++)
-		most = larger(most, measure_method(a, &c->methods[i], vit, batch));
+		most = larger(most, measure_method(a, &c->methods[i], vit, batch, 1));
 	for (int i = 0; i < c->metrics_count; i++)
-		most = larger(most, measure_metric(a, &c->metrics[i], c, vit, batch));
+		most = larger(most, measure_metric(a, &c->metrics[i], c, vit, g, batch));
 	a->used = most;
 }
 
-void evaluator_init(struct evaluator *e, const struct config *c, const struct vit *vit,
+void evaluator_init(struct evaluator *e, const struct config *c, const struct vit *vit, struct grids *g,
 	const struct dataset *d, const struct schema *s)
 {
-	*e = (struct evaluator){
-		.config = c, .vit = vit, .data = d, .schema = s, .batch = evaluate_batch(c, &vit->config)};
+	*e = (struct evaluator){.config = c,
+		.vit = vit,
+		.grids = g,
+		.data = d,
+		.schema = s,
+		.batch = evaluate_batch(c, &vit->config)};
 	for (int i = 0; i < c->methods_count; i++)
 		if (method_figure_count(c->methods[i].ops) > MAX_FIGURES)
 			BUG("%s has too many figures", c->methods[i].ops->name);
@@ -106,24 +132,38 @@ void evaluator_init(struct evaluator *e, const struct config *c, const struct vi
 		if (metric_figure_count(c->metrics[i].ops) > MAX_FIGURES)
 			BUG("%s has too many figures", c->metrics[i].ops->name);
 	vit_work_init(&e->work, vit, work_mode(c), e->batch, e->batch);
-	carve(e, c, &vit->config, e->batch);
+	carve(e, c, &vit->config, g, e->batch);
 	arena_allocate(&e->arena);
-	carve(e, c, &vit->config, e->batch);
+	carve(e, c, &vit->config, g, e->batch);
+	if (needs(c) & METRIC_RANDOMISES)
+		vit_random_init(&e->random, vit, c->run.seed);
+	for (int i = 0; i < g->count; i++)
+		grid_allocate(&g->entry[i], work_mode(c));
+	if (g->count)
+		grid_knowledge_init(&e->knowledge, vit, &e->work, d);
 }
 
 void evaluator_release(struct evaluator *e)
 {
 	vit_work_release(&e->work);
 	arena_release(&e->arena);
+	vit_random_release(&e->random);
+	grid_knowledge_release(&e->knowledge);
 }
 
-size_t evaluator_bytes(const struct config *c, const struct vit_config *vit, const struct schema *s)
+size_t evaluator_bytes(
+	const struct config *c, const struct vit *vit, const struct grids *g, const struct schema *s)
 {
 	struct evaluator e = {0};
-	int batch = evaluate_batch(c, vit);
+	int batch = evaluate_batch(c, &vit->config);
 
-	carve(&e, c, vit, batch);
-	return e.arena.used + vit_work_bytes(vit, work_mode(c), batch, batch) + s->row_bytes;
+	carve(&e, c, &vit->config, g, batch);
+	size_t bytes = e.arena.used + vit_work_bytes(&vit->config, work_mode(c), batch, batch) + s->row_bytes;
+	if (needs(c) & METRIC_RANDOMISES)
+		bytes += vit_random_bytes(vit);
+	for (int i = 0; i < g->count; i++)
+		bytes += grid_bytes(&g->entry[i], work_mode(c));
+	return bytes;
 }
 
 double evaluator_pass_macs(const struct config *c, const struct vit_config *vit)
@@ -131,30 +171,44 @@ double evaluator_pass_macs(const struct config *c, const struct vit_config *vit)
 	return evaluate_batch(c, vit) * (vit_macs_forward(vit) + vit_macs_backward(vit, work_mode(c)));
 }
 
-void evaluator_passes(
-	const struct config *c, const struct vit_config *vit, double *forward, double *backward, double *macs)
+/* What one metric takes for one method, whose maps take f and b passes. */
+static void add_metric(const struct config_metric *m, const struct vit_config *vit, const struct grids *g,
+	enum vit_mode mode, double f, double b, double *forward, double *backward, double *macs)
+{
+	double maps = m->ops->explanations ? m->ops->explanations(m->params) : 0;
+	double scored = m->ops->forwards ? m->ops->forwards(m->params, vit->image_h, vit->image_w) : 0;
+	struct metric_grid spec;
+
+	*forward += scored + maps * f;
+	*backward += maps * b;
+	*macs += (scored + maps * f) * vit_macs_forward(vit) + maps * b * vit_macs_backward(vit, mode);
+	if (!m->ops->grid)
+		return;
+	m->ops->grid(m->params, &spec);
+	const struct vit_config *c = &g->entry[grids_find(g, &spec)].vit->config;
+	double cells = spec.n * spec.n;
+	*forward += f;
+	*backward += cells * b;
+	*macs += f * vit_macs_forward(c) + cells * b * vit_macs_backward(c, mode);
+}
+
+void evaluator_passes(const struct config *c, const struct vit_config *vit, const struct grids *g,
+	double *forward, double *backward, double *macs)
 {
 	double f, b;
 
 	*forward = *backward = 1; /* the prediction, and the pixels' share of it */
-	*macs = vit_macs_backward(vit, VIT_EFFECTIVE);
+	*macs = vit_macs_forward(vit) + vit_macs_backward(vit, VIT_EFFECTIVE);
 	for (int i = 0; i < c->methods_count; i++) {
+		enum vit_mode mode = c->methods[i].ops->mode;
+
 		c->methods[i].ops->passes(c->methods[i].params, &f, &b);
 		*forward += f;
 		*backward += b;
-		*macs += b * vit_macs_backward(vit, c->methods[i].ops->mode);
-		for (int k = 0; k < c->metrics_count; k++) {
-			const struct metric_ops *ops = c->metrics[k].ops;
-			double maps = ops->explanations ? ops->explanations(c->metrics[k].params) : 0;
-
-			*forward += maps * f;
-			*backward += maps * b;
-			*macs += maps * b * vit_macs_backward(vit, c->methods[i].ops->mode);
-			if (ops->forwards)
-				*forward += ops->forwards(c->metrics[k].params, vit->image_h, vit->image_w);
-		}
+		*macs += f * vit_macs_forward(vit) + b * vit_macs_backward(vit, mode);
+		for (int k = 0; k < c->metrics_count; k++)
+			add_metric(&c->metrics[k], vit, g, mode, f, b, forward, backward, macs);
 	}
-	*macs += *forward * vit_macs_forward(vit);
 }
 
 /* ---- one image ---- */
@@ -233,7 +287,7 @@ static int predict(struct evaluator *e, int i, unsigned char *row, struct err *e
 	return 0;
 }
 
-static struct method_input method_input(struct evaluator *e, const float *x, struct clean *clean)
+struct method_input evaluator_input(struct evaluator *e, const float *x, struct clean *clean)
 {
 	return (struct method_input){.clean = clean,
 		.vit = e->vit,
@@ -252,7 +306,7 @@ static int run_method(struct evaluator *e, int m, unsigned char *row, struct err
 	const struct method_fields *fields = &e->schema->methods[m];
 	const struct vit_config *c = &e->vit->config;
 	size_t plane = (size_t)c->image_h * (size_t)c->image_w;
-	struct method_input in = method_input(e, e->x, &e->clean);
+	struct method_input in = evaluator_input(e, e->x, &e->clean);
 	double scale;
 
 	e->arena.used = e->shared_from;
@@ -275,6 +329,7 @@ static int run_metric(struct evaluator *e, int m, int k, unsigned char *row, str
 	const struct metric_fields *fields = &e->schema->methods[m].metrics[k];
 	const struct vit_config *c = &e->vit->config;
 	struct scorer scorer = {e->batch, score, e};
+	struct explainer explainer = explainer_of(e);
 	struct metric_input in = {.channels = c->channels,
 		.height = c->image_h,
 		.width = c->image_w,
@@ -288,6 +343,7 @@ static int run_metric(struct evaluator *e, int m, int k, unsigned char *row, str
 		.seed = e->config->run.seed,
 		.image = (uint32_t)e->image,
 		.scorer = &scorer,
+		.explainer = &explainer,
 		.substrates = &e->substrates};
 
 	e->arena.used = e->shared_from;
@@ -318,6 +374,7 @@ enum evaluate_result evaluate(
 	stage_charge(seconds, STAGE_DECODE, &since);
 	rc = rc || predict(e, i, row, err);
 	for (int m = 0; m < e->config->methods_count && !rc; m++) {
+		e->method = m;
 		rc = run_method(e, m, row, err);
 		stage_charge(seconds, STAGE_ATTRIBUTION, &since);
 		for (int k = 0; k < e->config->metrics_count && !rc; k++)

@@ -24,6 +24,7 @@ struct job {
 	const struct comm *comm;
 	const struct config *c;
 	struct vit vit;
+	struct grids grids;
 	struct dataset data;
 	struct schema schema;
 	uint8_t *status;       /* (images): what a resumed run finds */
@@ -135,7 +136,7 @@ static void print_plan(const struct job *j)
 	double forward, backward, macs;
 	char maps[32];
 
-	evaluator_passes(c, v, &forward, &backward, &macs);
+	evaluator_passes(c, v, &j->grids, &forward, &backward, &macs);
 	double gmacs = 1e-9 * macs;
 	fputs(text, stdout);
 	free(text);
@@ -154,7 +155,8 @@ static void print_plan(const struct job *j)
 	       "dropped\n",
 		clock_format(maps, ceil(2e-9 * evaluator_pass_macs(c, v) / 80)));
 	printf("# memory   %.0f MB per rank, and %.0f MB of weights shared by the ranks of a node\n",
-		LIBRARIES_MB + 1e-6 * (double)(evaluator_bytes(c, v, &j->schema) + j->vit.weights.own_bytes),
+		LIBRARIES_MB + 1e-6 * (double)(evaluator_bytes(c, &j->vit, &j->grids, &j->schema) +
+					       j->vit.weights.own_bytes),
 		1e-6 * (double)(safetensors_bytes(&j->vit.file) + safetensors_bytes(&j->vit.head)));
 	printf("# output   %.1f MB in %s%s\n", 1e-6 * schema_file_bytes(&j->schema), c->run.output,
 		access(c->run.output, F_OK) ? "" : " (exists: --resume or --overwrite)");
@@ -363,7 +365,7 @@ static int run_job(struct job *j, const struct run_options *o)
 		log_warn("ranks run on different kinds of CPU: rows differ in the last bits with who "
 			 "computes them; OPENBLAS_CORETYPE=Haswell makes most kinds agree");
 	/* memory first: to run out of it while the file is open is worse */
-	evaluator_init(&evaluator, j->c, &j->vit, &j->data, &j->schema);
+	evaluator_init(&evaluator, j->c, &j->vit, &j->grids, &j->data, &j->schema);
 	failed = store_open(&st, output, &j->schema, &err) != 0;
 	if (failed)
 		log_error("node %s: %s", comm_node(), err.msg);
@@ -377,7 +379,8 @@ static int run_job(struct job *j, const struct run_options *o)
 static int prepare(struct job *j, struct err *err)
 {
 	struct vit_options options = config_vit_options(j->c);
-	int failed = vit_load(&j->vit, j->c->model.path, &options, err) != 0;
+	int failed = vit_load(&j->vit, j->c->model.path, &options, err) ||
+		     grids_load(&j->grids, j->c, &j->vit, err);
 
 	/* what rank 0 sees too, it says for all */
 	if (!comm_agree(failed) && failed)
@@ -439,6 +442,7 @@ int run(const struct comm *comm, const struct config *c, const struct run_option
 	free(j.work);
 	schema_release(&j.schema);
 	dataset_release(&j.data);
+	grids_release(&j.grids);
 	vit_release(&j.vit);
 	return status;
 }
