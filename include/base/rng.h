@@ -22,7 +22,6 @@ enum rng_purpose {
 	RNG_SENSITIVITY, /* the same of `sensitivity_max` */
 	RNG_GRID,        /* which images make a grid of `gridpg`, and where they lie */
 	RNG_REINIT,      /* weights of metric `randomisation` */
-	RNG_PAIRED,      /* resampling of paired differences */
 };
 
 /* Which stream of numbers. */

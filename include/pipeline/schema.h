@@ -9,6 +9,7 @@
 #include "pipeline/config.h"
 #include "pipeline/dataset.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -50,6 +51,22 @@ struct method_fields {
 	struct metric_fields metrics[CONFIG_MAX_ENTRIES];
 };
 
+/* A row of a table over images: of what, and how. */
+struct table_row {
+	char *name;    /* owned */
+	int field;     /* index into schema.fields; -1: is the prediction the label? */
+	int minus;     /* a field that is taken off image by image, or -1 */
+	bool by_class; /* of the means of classes (labels) instead of images */
+};
+
+/* A group of the results with a row per figure: /summary, and /paired, which compares the first method with
+ * each other one image by image. */
+struct schema_table {
+	const char *group;
+	struct table_row *rows; /* owned */
+	int count;
+};
+
 struct schema {
 	struct field *fields;
 	int count;
@@ -61,10 +78,7 @@ struct schema {
 	int path, label, target, prediction, probability, confidence, logit, pixel_share, error, status,
 		checksum;
 	struct method_fields methods[CONFIG_MAX_ENTRIES];
-	/* rows of the summary table */
-	char **summary; /* names; owned */
-	int summary_count;
-	int *summary_field; /* the field each row summarises */
+	struct schema_table summary, paired;
 };
 
 void schema_init(

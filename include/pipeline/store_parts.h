@@ -19,8 +19,11 @@ int64_t store_field_type(const struct field *f);
 int store_verify_rows(int64_t file, const char *path, uint8_t *status, int rows,
 	void (*bad)(int row, void *ctx), void *ctx, struct err *err);
 
-/* Columns of the summary table besides `name`. */
-enum { SUMMARY_COLUMNS = 5 };
-extern const char *const store_summary_columns[SUMMARY_COLUMNS];
+/* Columns of a table besides `name`; the last, wins, of /paired alone. */
+enum { TABLE_COLUMNS = 6 };
+extern const char *const store_columns[TABLE_COLUMNS];
+
+/* Those that a table has. */
+int store_columns_of(const struct schema_table *t);
 
 #endif

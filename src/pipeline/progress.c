@@ -30,9 +30,9 @@ void progress_init(struct progress *p, const struct schema *s, int total, int al
 	*p = (struct progress){.total = total, .already = already, .started = clock_seconds(), .schema = s};
 	p->said = p->noted = p->started;
 	p->terminal = isatty(STDERR_FILENO);
-	for (int i = 0; i < s->summary_count && p->headlines < MAX_HEADLINES; i++)
-		if (is_auc(s->summary[i]))
-			p->field[p->headlines++] = s->summary_field[i];
+	for (int i = 0; i < s->summary.count && p->headlines < MAX_HEADLINES; i++)
+		if (is_auc(s->summary.rows[i].name))
+			p->field[p->headlines++] = s->summary.rows[i].field;
 }
 
 void progress_count(const struct progress *p, double add[BOARD_SLOTS], const unsigned char *row, int failed)

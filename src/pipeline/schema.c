@@ -62,12 +62,10 @@ static double *add_axis(struct schema *s, const char *path, const char *help, si
 	return a->value;
 }
 
-static void add_summary(struct schema *s, const char *name, int field)
+static void add_row(struct schema_table *t, const char *name, int field, int minus, bool by_class)
 {
-	s->summary = x_realloc(s->summary, (size_t)(s->summary_count + 1) * sizeof(*s->summary));
-	s->summary_field = x_realloc(s->summary_field, (size_t)(s->summary_count + 1) * sizeof(int));
-	s->summary[s->summary_count] = x_strdup(name);
-	s->summary_field[s->summary_count++] = field;
+	t->rows = x_realloc(t->rows, (size_t)(t->count + 1) * sizeof(*t->rows));
+	t->rows[t->count++] = (struct table_row){x_strdup(name), field, minus, by_class};
 }
 
 /* A figure per image, which the summary summarises too. */
@@ -75,7 +73,7 @@ static int add_figure(struct schema *s, char *path, const char *help)
 {
 	int f = add_field(s, path, help, FIELD_F64, 0);
 
-	add_summary(s, path + strlen("/methods/"), f);
+	add_row(&s->summary, path + strlen("/methods/"), f, -1, false);
 	return f;
 }
 
@@ -115,10 +113,18 @@ static void add_metric(struct schema *s, struct metric_fields *mf, const char *m
 	}
 	mf->figures = s->count;
 	for (int i = 0; i < metric_figure_count(m->ops); i++)
-		if (metric_figure_stored(m->ops, m->params, i))
-			add_figure(s,
-				x_asprintf("/methods/%s/%s/%s", method, m->name, m->ops->figures[i].name),
-				m->ops->figures[i].help);
+		if (metric_figure_stored(m->ops, m->params, i)) {
+			const struct metric_figure *figure = &m->ops->figures[i];
+			char *path = x_asprintf("/methods/%s/%s/%s", method, m->name, figure->name);
+			int f = add_figure(s, path, figure->help);
+
+			if (figure->kind == FIGURE_CLASS_MEAN) {
+				char *name = x_asprintf("%s_class_mean", path + strlen("/methods/"));
+
+				add_row(&s->summary, name, f, -1, true);
+				free(name);
+			}
+		}
 }
 
 static void add_method(struct schema *s, struct method_fields *mf, const struct config *c,
@@ -139,6 +145,27 @@ static void add_method(struct schema *s, struct method_fields *mf, const struct 
 		add_metric(s, &mf->metrics[k], m->name, &c->metrics[k], vit);
 }
 
+/* Every figure of a metric, the first method's less another's. */
+static void add_pairs(struct schema *s, const struct config *c)
+{
+	for (int m = 1; m < c->methods_count; m++)
+		for (int k = 0; k < c->metrics_count; k++) {
+			const struct config_metric *metric = &c->metrics[k];
+			int first = s->methods[0].metrics[k].figures,
+			    other = s->methods[m].metrics[k].figures;
+
+			for (int i = 0; i < metric_figure_count(metric->ops); i++) {
+				if (!metric_figure_stored(metric->ops, metric->params, i))
+					continue;
+				char *name = x_asprintf("%s - %s/%s/%s", c->methods[0].name,
+					c->methods[m].name, metric->name, metric->ops->figures[i].name);
+
+				add_row(&s->paired, name, first++, other++, false);
+				free(name);
+			}
+		}
+}
+
 static void add_pixel_axis(struct schema *s, const char *path, const char *help, int size)
 {
 	double *value = add_axis(s, path, help, (size_t)size);
@@ -150,7 +177,8 @@ static void add_pixel_axis(struct schema *s, const char *path, const char *help,
 void schema_init(
 	struct schema *s, const struct config *c, const struct vit_config *vit, const struct dataset *d)
 {
-	*s = (struct schema){.images = d->count};
+	*s = (struct schema){
+		.images = d->count, .summary = {.group = "/summary"}, .paired = {.group = "/paired"}};
 	add_pixel_axis(s, "/y", "row of the preprocessed image, from the top", vit->image_h);
 	add_pixel_axis(s, "/x", "column of the preprocessed image, from the left", vit->image_w);
 	for (size_t i = 0; i < sizeof(image_fields) / sizeof(image_fields[0]); i++) {
@@ -162,10 +190,11 @@ void schema_init(
 			add_field(s, x_asprintf("/images/%s", image_fields[i].name), image_fields[i].help,
 				image_fields[i].type, text);
 	}
-	add_summary(s, "correct", -1);
-	add_summary(s, "probability", s->probability);
+	add_row(&s->summary, "correct", -1, -1, false);
+	add_row(&s->summary, "probability", s->probability, -1, false);
 	for (int i = 0; i < c->methods_count; i++)
 		add_method(s, &s->methods[i], c, &c->methods[i], vit);
+	add_pairs(s, c);
 	for (int i = 0; i < s->count; i++) {
 		struct field *f = &s->fields[i];
 
@@ -190,12 +219,14 @@ void schema_release(struct schema *s)
 		free(s->axes[i].help);
 		free(s->axes[i].value);
 	}
-	for (int i = 0; i < s->summary_count; i++)
-		free(s->summary[i]);
+	for (int i = 0; i < s->summary.count; i++)
+		free(s->summary.rows[i].name);
+	for (int i = 0; i < s->paired.count; i++)
+		free(s->paired.rows[i].name);
 	free(s->fields);
 	free(s->axes);
-	free(s->summary);
-	free(s->summary_field);
+	free(s->summary.rows);
+	free(s->paired.rows);
 	*s = (struct schema){0};
 }
 
@@ -356,11 +387,20 @@ void schema_reference(FILE *out)
 	}
 	fputs("| `/images/checksum_fields` | text | | data sets that the checksum of a row is taken over, in "
 	      "order |\n"
-	      "| `/summary/name` | text | row | `correct`, `probability`, and `<method>/<metric>/<figure>`: "
-	      "the scale of the rows |\n"
+	      "| `/summary/name` | text | row | `correct`, `probability`, and `<method>/<metric>/<figure>`, "
+	      "with "
+	      "`_class_mean` the mean of the means of classes: the scale of the rows |\n"
 	      "| `/summary/n`, `mean`, `std`, `ci_low`, `ci_high` | float64 | row | number of finite values, "
 	      "mean, sample standard deviation, bootstrap 95 % interval of the mean (percentile, 10,000 "
 	      "resamples) |\n"
+	      "| `/paired/name` | text | row | `<first> - <other>/<metric>/<figure>`: the first method of "
+	      "the "
+	      "configuration compared with each other one, image by image; only where there are several |\n"
+	      "| `/paired/n`, `mean`, `std`, `ci_low`, `ci_high` | float64 | row | the same of the "
+	      "differences |\n"
+	      "| `/paired/wins` | float64 | row | share of the images in which the first has the larger "
+	      "figure, "
+	      "ties half |\n"
 	      "| `/summary/status_count` | int32 | status | images pending, done, failed |\n"
 	      "| `/image`, `/y`, `/x` | | | dimension scales: image id, pixel row, pixel column |\n",
 		out);

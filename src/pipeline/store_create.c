@@ -16,7 +16,12 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-const char *const store_summary_columns[SUMMARY_COLUMNS] = {"n", "mean", "std", "ci_low", "ci_high"};
+const char *const store_columns[TABLE_COLUMNS] = {"n", "mean", "std", "ci_low", "ci_high", "wins"};
+
+int store_columns_of(const struct schema_table *t)
+{
+	return t->count && t->rows[t->count - 1].minus >= 0 ? TABLE_COLUMNS : TABLE_COLUMNS - 1;
+}
 
 static hid_t text_type(size_t size)
 {
@@ -243,52 +248,62 @@ static int make_groups(struct maker *m, const struct config *c)
 	return failed ? -1 : 0;
 }
 
-static int make_summary(struct maker *m, const struct schema *s)
+/* A group with the names of its rows and columns of NaN, until the run is over. */
+static int make_table(struct maker *m, const struct schema_table *t)
 {
-	static const char *const help[] = {"finite values", "mean", "sample standard deviation",
+	static const char *const help[TABLE_COLUMNS] = {"finite values", "mean", "sample standard deviation",
 		"bootstrap 95 % interval of the mean, lower end",
-		"bootstrap 95 % interval of the mean, upper end"};
-	static const char status_names[3][8] = {"pending", "done", "failed"};
-	hid_t g = make_group(m, "/summary");
-	size_t longest = 1;
+		"bootstrap 95 % interval of the mean, upper end",
+		"share of the images in which the first method has the larger figure, ties half"};
+	hid_t g = make_group(m, t->group);
+	size_t longest = 1, rows = (size_t)t->count;
+	hsize_t dims[1] = {(hsize_t)t->count};
 
 	if (g < 0)
 		return -1;
 	H5Gclose(g);
-	for (int i = 0; i < s->summary_count; i++)
-		longest = strlen(s->summary[i]) + 1 > longest ? strlen(s->summary[i]) + 1 : longest;
-	char *names = x_calloc((size_t)s->summary_count, longest);
-	for (int i = 0; i < s->summary_count; i++)
-		strcpy(names + (size_t)i * longest, s->summary[i]);
-	double *nothing = x_malloc((size_t)s->summary_count * sizeof(*nothing));
-	for (int i = 0; i < s->summary_count; i++)
-		nothing[i] = NAN; /* until the run is over */
-	hid_t name_type = text_type(longest), status_type = text_type(8);
-	hsize_t rows[1] = {(hsize_t)s->summary_count}, three[1] = {3};
-	int rc = make_axis(m, "/summary/name", "what the row summarises", name_type, (size_t)s->summary_count,
-			 names) ||
-		 make_axis(m, "/summary/status", "status of a row of /images", status_type, 3, status_names);
-	for (int i = 0; i < SUMMARY_COLUMNS && !rc; i++) {
-		char *path = x_asprintf("/summary/%s", store_summary_columns[i]);
-		hid_t d = make_dataset(m, path, H5T_IEEE_F64LE, 1, rows, help[i]);
+	for (size_t i = 0; i < rows; i++)
+		longest = strlen(t->rows[i].name) + 1 > longest ? strlen(t->rows[i].name) + 1 : longest;
+	char *names = x_calloc(rows, longest), *axis = x_asprintf("%s/name", t->group);
+	double *nothing = x_malloc(rows * sizeof(*nothing));
+	for (size_t i = 0; i < rows; i++) {
+		strcpy(names + i * longest, t->rows[i].name);
+		nothing[i] = NAN;
+	}
+	hid_t type = text_type(longest);
+	int rc = make_axis(m, axis, "what the row is about", type, rows, names);
+	for (int i = 0; i < store_columns_of(t) && !rc; i++) {
+		char *path = x_asprintf("%s/%s", t->group, store_columns[i]);
+		hid_t d = make_dataset(m, path, H5T_IEEE_F64LE, 1, dims, help[i]);
 
-		rc = d < 0 ? -1 : attach(m, d, "/summary/name", 0);
+		rc = d < 0 ? -1 : attach(m, d, axis, 0);
 		if (!rc && H5Dwrite(d, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, nothing) < 0)
 			rc = bad(m, path);
 		if (d >= 0 && close_written(d, 0) < 0 && !rc)
 			rc = bad(m, path);
 		free(path);
 	}
+	H5Tclose(type);
+	free(axis);
+	free(names);
+	free(nothing);
+	return rc;
+}
+
+static int make_counts(struct maker *m)
+{
+	static const char names[3][8] = {"pending", "done", "failed"};
+	hid_t type = text_type(8);
+	hsize_t three[1] = {3};
+	int rc = make_axis(m, "/summary/status", "status of a row of /images", type, 3, names);
 	hid_t d = rc ? -1
 		     : make_dataset(
 			       m, "/summary/status_count", H5T_STD_I32LE, 1, three, "images of each status");
+
 	rc = d < 0 ? -1 : attach(m, d, "/summary/status", 0);
 	if (d >= 0)
 		H5Dclose(d);
-	H5Tclose(name_type);
-	H5Tclose(status_type);
-	free(names);
-	free(nothing);
+	H5Tclose(type);
 	return rc;
 }
 
@@ -352,7 +367,10 @@ static int make_all(struct maker *m, const struct schema *s, const struct config
 	for (int i = 0; i < s->count; i++)
 		if (make_field(m, s, &s->fields[i]))
 			return -1;
-	return make_checksum_fields(m, s) || make_summary(m, s) || fill_known(m, s, d) ? -1 : 0;
+	if (make_checksum_fields(m, s) || make_table(m, &s->summary) || make_counts(m) ||
+		(s->paired.count && make_table(m, &s->paired)))
+		return -1;
+	return fill_known(m, s, d);
 }
 
 /* What the disk has left, before anything is written; quotas are found by reserving. */

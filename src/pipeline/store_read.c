@@ -108,28 +108,69 @@ int store_check(const char *path, const struct schema *s, const struct store_ide
 
 /* ---- the summary ---- */
 
-/* The values of one summary row: NaN for images that are not done. */
-static int summary_values(hid_t file, const struct schema *s, int field, const uint8_t *status, double *v)
+/* Is the prediction the label? Of all images. */
+static int read_correct(hid_t file, const struct schema *s, double *v)
 {
 	size_t n = (size_t)s->images;
-	int rc;
+	int *label = x_malloc(n * sizeof(int)), *prediction = x_malloc(n * sizeof(int));
+	int rc = read_column(file, &s->fields[s->label], H5T_NATIVE_INT, label) ||
+		 read_column(file, &s->fields[s->prediction], H5T_NATIVE_INT, prediction);
 
-	if (field >= 0) {
-		rc = read_column(file, &s->fields[field], H5T_NATIVE_DOUBLE, v);
-	} else { /* `correct`: prediction = label */
-		int *label = x_malloc(n * sizeof(int)), *prediction = x_malloc(n * sizeof(int));
-
-		rc = read_column(file, &s->fields[s->label], H5T_NATIVE_INT, label) ||
-		     read_column(file, &s->fields[s->prediction], H5T_NATIVE_INT, prediction);
-		for (size_t i = 0; i < n && !rc; i++)
-			v[i] = label[i] == prediction[i];
-		free(label);
-		free(prediction);
-	}
 	for (size_t i = 0; i < n && !rc; i++)
-		if (status[i] != ROW_DONE)
-			v[i] = NAN;
+		v[i] = label[i] == prediction[i];
+	free(label);
+	free(prediction);
 	return rc;
+}
+
+/* v (images): the means of the finite values of each class, in place of values; NaN beyond the classes. */
+static int class_means(hid_t file, const struct schema *s, double *v)
+{
+	int *label = x_malloc((size_t)s->images * sizeof(int)), most = -1;
+	int rc = read_column(file, &s->fields[s->label], H5T_NATIVE_INT, label);
+
+	for (int i = 0; i < s->images && !rc; i++)
+		most = label[i] > most ? label[i] : most;
+	double *sum = x_calloc((size_t)most + 1, sizeof(*sum)), *n = x_calloc((size_t)most + 1, sizeof(*n));
+	for (int i = 0; i < s->images && !rc; i++)
+		if (isfinite(v[i]) && label[i] >= 0) {
+			sum[label[i]] += v[i];
+			n[label[i]]++;
+		}
+	int classes = 0;
+	for (int y = 0; y <= most; y++)
+		if (n[y] > 0)
+			v[classes++] = sum[y] / n[y];
+	for (int i = classes; i < s->images; i++)
+		v[i] = NAN;
+	free(sum);
+	free(n);
+	free(label);
+	return rc;
+}
+
+/* The values of one row of a table: NaN for images that are not done. wins: see TABLE_COLUMNS. */
+static int row_values(hid_t file, const struct schema *s, const struct table_row *row, const uint8_t *status,
+	double *v, double *wins)
+{
+	size_t n = (size_t)s->images;
+	double *other = row->minus < 0 ? NULL : x_malloc(n * sizeof(*other)), won = 0, pairs = 0;
+	int rc = row->field < 0 ? read_correct(file, s, v)
+				: read_column(file, &s->fields[row->field], H5T_NATIVE_DOUBLE, v);
+
+	if (!rc && other)
+		rc = read_column(file, &s->fields[row->minus], H5T_NATIVE_DOUBLE, other);
+	for (size_t i = 0; i < n && !rc; i++) {
+		v[i] = status[i] == ROW_DONE ? v[i] : NAN;
+		if (!other)
+			continue;
+		v[i] -= other[i];
+		pairs += isfinite(v[i]);
+		won += isfinite(v[i]) ? (v[i] > 0) + 0.5 * !(v[i] > 0 || v[i] < 0) : 0;
+	}
+	*wins = won / pairs;
+	free(other);
+	return rc || (row->by_class && class_means(file, s, v));
 }
 
 static int write_whole(hid_t file, const char *name, hid_t type, const void *data)
@@ -163,22 +204,25 @@ int store_count(const char *path, const struct schema *s, int counts[3], struct 
 	return rc;
 }
 
-/* The rows of the table that fall to this rank; the others stay 0. */
-static int summarise_share(const struct comm *comm, const char *path, const struct schema *s, uint64_t seed,
-	double *table, struct err *err)
+/* The rows of a table that fall to this rank; the others stay 0. */
+static int summarise_share(const struct comm *comm, const char *path, const struct schema *s,
+	const struct schema_table *t, uint64_t seed, double *table, struct err *err)
 {
-	size_t rows = (size_t)s->summary_count, images = (size_t)s->images;
+	size_t rows = (size_t)t->count, images = (size_t)s->images;
 	uint8_t *status = x_malloc(images);
-	double *v = x_malloc(images * sizeof(*v));
+	double *v = x_malloc(images * sizeof(*v)), wins;
 	hid_t file = h5_open(path, err);
 	int rc = file < 0 || read_status(file, path, s, status, err);
 
 	for (size_t r = (size_t)comm->rank; r < rows && !rc; r += (size_t)comm->size) {
-		rc = summary_values(file, s, s->summary_field[r], status, v);
+		if ((rc = row_values(file, s, &t->rows[r], status, v, &wins))) {
+			err_set(err, "%s: cannot read the figures of %s", path, t->rows[r].name);
+			break;
+		}
 		struct num_summary n = num_summarise(v, images, 10000, seed);
-		double columns[SUMMARY_COLUMNS] = {(double)n.n, n.mean, n.std, n.ci_low, n.ci_high};
+		double columns[TABLE_COLUMNS] = {(double)n.n, n.mean, n.std, n.ci_low, n.ci_high, wins};
 
-		for (size_t k = 0; k < SUMMARY_COLUMNS; k++)
+		for (size_t k = 0; k < TABLE_COLUMNS; k++)
 			table[k * rows + r] = columns[k];
 	}
 	if (file >= 0)
@@ -188,36 +232,37 @@ static int summarise_share(const struct comm *comm, const char *path, const stru
 	return rc;
 }
 
-static int write_summary(const char *path, size_t rows, const double *table, struct err *err)
+static int write_table(const char *path, const struct schema_table *t, const double *table, struct err *err)
 {
 	errno = 0;
 	hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
 	struct err ignored = {{0}};
 	int rc = file < 0;
 
-	for (size_t k = 0; k < SUMMARY_COLUMNS && !rc; k++) {
+	for (int k = 0; k < store_columns_of(t) && !rc; k++) {
 		char name[32];
 
-		snprintf(name, sizeof(name), "/summary/%s", store_summary_columns[k]);
-		rc = write_whole(file, name, H5T_NATIVE_DOUBLE, table + k * rows);
+		snprintf(name, sizeof(name), "%s/%s", t->group, store_columns[k]);
+		rc = write_whole(file, name, H5T_NATIVE_DOUBLE, table + k * t->count);
 	}
 	if (rc)
-		err_set(err, "%s: cannot write the summary: %s", path, h5_reason());
+		err_set(err, "%s: cannot write %s: %s", path, t->group, h5_reason());
 	if (file >= 0)
 		rc = h5_close(file, path, rc ? &ignored : err) || rc;
 	return rc;
 }
 
-int store_summarise(
-	const struct comm *comm, const char *path, const struct schema *s, uint64_t seed, struct err *err)
+/* One table. **Collective.** */
+static int summarise(const struct comm *comm, const char *path, const struct schema *s,
+	const struct schema_table *t, uint64_t seed, struct err *err)
 {
-	size_t rows = (size_t)s->summary_count, bytes = SUMMARY_COLUMNS * rows * sizeof(double);
+	size_t bytes = TABLE_COLUMNS * (size_t)t->count * sizeof(double);
 	double *table = x_calloc(bytes, 1);
-	int mine = summarise_share(comm, path, s, seed, table, err) != 0, rc = comm_max(mine);
+	int mine = summarise_share(comm, path, s, t, seed, table, err) != 0, rc = comm_max(mine);
 
 	comm_merge(table, bytes);
 	if (!rc && !comm->rank)
-		mine = write_summary(path, rows, table, err);
+		mine = write_table(path, t, table, err);
 	free(table);
 	rc = comm_max(rc || mine);
 	if (rc && !mine)
@@ -225,23 +270,33 @@ int store_summarise(
 	return rc;
 }
 
+int store_summarise(
+	const struct comm *comm, const char *path, const struct schema *s, uint64_t seed, struct err *err)
+{
+	int rc = summarise(comm, path, s, &s->summary, seed, err);
+
+	if (!rc && s->paired.count)
+		rc = summarise(comm, path, s, &s->paired, seed, err);
+	return rc;
+}
+
 void store_print_summary(const char *path, const struct schema *s)
 {
-	size_t rows = (size_t)s->summary_count;
-	double *table = x_malloc(SUMMARY_COLUMNS * rows * sizeof(*table));
+	size_t rows = (size_t)s->summary.count;
+	double *table = x_malloc(5 * rows * sizeof(*table));
 	struct err err = {{0}};
 	int64_t file = h5_open(path, &err);
 
 	printf("%-44s %6s %10s %10s  %s\n", "", "n", "mean", "std", "95 % interval");
-	for (size_t k = 0; k < SUMMARY_COLUMNS && file >= 0; k++) {
+	for (size_t k = 0; k < 5 && file >= 0; k++) {
 		char name[32];
 
-		snprintf(name, sizeof(name), "/summary/%s", store_summary_columns[k]);
+		snprintf(name, sizeof(name), "/summary/%s", store_columns[k]);
 		h5_read_double(table + k * rows, rows, file, name, &err);
 	}
 	for (size_t r = 0; r < rows && file >= 0; r++)
-		printf("%-44s %6.0f %10.4f %10.4f  [%.4f, %.4f]\n", s->summary[r], table[r], table[rows + r],
-			table[2 * rows + r], table[3 * rows + r], table[4 * rows + r]);
+		printf("%-44s %6.0f %10.4f %10.4f  [%.4f, %.4f]\n", s->summary.rows[r].name, table[r],
+			table[rows + r], table[2 * rows + r], table[3 * rows + r], table[4 * rows + r]);
 	if (file >= 0)
 		h5_close(file, path, &err);
 	free(table);

@@ -31,6 +31,10 @@ def layout(t, b, f):
     for c in 'n', 'mean', 'std', 'ci_low', 'ci_high':
         want[f'summary/{c}'] = ('f8', (rows,))
     want['summary/name'] = ('S', (rows,))
+    pairs = 2 * (len(METHODS) - 1) * len(METRICS)
+    for c in 'n', 'mean', 'std', 'ci_low', 'ci_high', 'wins':
+        want[f'paired/{c}'] = ('f8', (pairs,))
+    want['paired/name'] = ('S', (pairs,))
     want['summary/status'] = ('S', (3,))
     want['images/checksum_fields'] = ('S', (7 + 3 * len(METHODS) * len(METRICS) + 2 * len(METHODS) + 1,))
     found = []
@@ -53,6 +57,8 @@ def scales_attached(t, f):
     def axes(name):
         if name.startswith('summary/'):
             return ['/summary/status' if name == 'summary/status_count' else '/summary/name']
+        if name.startswith('paired/'):
+            return ['/paired/name']
         own = ['/image']
         if name.endswith(('/map', '/raw')):
             own += ['/y', '/x']
@@ -161,6 +167,22 @@ def summary(t, f):
         t.close(f'{name}: interval', [column['ci_low'][i], column['ci_high'][i]], [low, high],
                 .2 * v.std() / np.sqrt(len(v)) + 1e-12)
     t.equal('status_count', f['summary/status_count'][:].tolist(), [0, 12, 0])
+    names = [s.decode() for s in f['paired/name'][:]]
+    t.equal('pairs', names[:2] + names[-1:], ['dave - random/deletion/auc', 'dave - random/deletion/auc_published',
+                                              'dave - gradient/deletion_dave/auc_published'])
+    column = {c: f[f'paired/{c}'][:] for c in ('n', 'mean', 'std', 'ci_low', 'ci_high', 'wins')}
+    for i, name in enumerate(names):
+        methods, figure = name.split('/', 1)
+        first, other = (f[f'methods/{m}/{figure}'][:] for m in methods.split(' - '))
+        v = (first - other)[np.isfinite(first - other)]
+        t.equal(f'{name}: n', column['n'][i], len(v))
+        scale = max(1, np.abs(v).max())
+        t.close(f'{name}: mean', column['mean'][i] / scale, v.mean() / scale, 1e-12)
+        t.close(f'{name}: std', column['std'][i] / scale, v.std(ddof=1) / scale, 1e-12)
+        t.close(f'{name}: wins', column['wins'][i], ((v > 0) + .5 * (v == 0)).mean(), 1e-12)
+        means = v[rng.integers(0, len(v), (10000, len(v)))].mean(axis=1)
+        t.close(f'{name}: interval', [column['ci_low'][i], column['ci_high'][i]], np.percentile(means, [2.5, 97.5]),
+                .2 * v.std() / np.sqrt(len(v)) + 1e-12)
     t.equal('status names', f['summary/status'][:].tolist(), [b'pending', b'done', b'failed'])
 
 

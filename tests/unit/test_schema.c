@@ -123,7 +123,7 @@ static void test_adaptive_fields(void)
 	CU_ASSERT_PTR_EQUAL(
 		field(s, "/methods/random/ins/auc_published", FIELD_F64, 8), &s->fields[m[1].figures + 1]);
 	CU_ASSERT_EQUAL(s->count, 11 + 2 + 1 + 2 * (6 + 3));
-	CU_ASSERT_EQUAL(s->summary_count, 2 + 1 + 2 * (4 + 2));
+	CU_ASSERT_EQUAL(s->summary.count, 2 + 1 + 2 * (4 + 2));
 	CU_ASSERT(schema_in_checksum(s, m[0].scored));
 	end(&f);
 }
@@ -156,11 +156,11 @@ static void test_summary_rows(void)
 	const struct schema *s = &f.schema;
 
 	begin(&f, "maps: float32");
-	CU_ASSERT_EQUAL_FATAL(s->summary_count, 11);
+	CU_ASSERT_EQUAL_FATAL(s->summary.count, 11);
 	for (int i = 0; i < 11; i++)
-		CU_ASSERT_STRING_EQUAL(s->summary[i], want[i]);
-	CU_ASSERT(s->summary_field[0] == -1 && s->summary_field[1] == s->probability);
-	CU_ASSERT_STRING_EQUAL(s->fields[s->summary_field[9]].path, "/methods/random/ins/auc");
+		CU_ASSERT_STRING_EQUAL(s->summary.rows[i].name, want[i]);
+	CU_ASSERT(s->summary.rows[0].field == -1 && s->summary.rows[1].field == s->probability);
+	CU_ASSERT_STRING_EQUAL(s->fields[s->summary.rows[9].field].path, "/methods/random/ins/auc");
 	field(s, "/methods/dave/map", FIELD_F32, H * W * 4);
 	end(&f);
 }
