@@ -10,7 +10,7 @@ BUILD  := build$(if $(SANITIZE),/sanitize)
 # Debian's Python, which has the packages that `make setup` installs, before any other on the PATH.
 PYTHON ?= $(if $(wildcard /usr/bin/python3),/usr/bin/python3,python3)
 
-PACKAGES := ompi-c hdf5-openmpi openblas jansson yaml-0.1 libpng libjpeg libarchive libcrypto zlib
+PACKAGES := ompi-c hdf5-openmpi openblas jansson yaml-0.1 libpng libjpeg libarchive libcrypto zlib expat
 PC_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 PC_LIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
 REVISION  := $(shell git describe --always --dirty --exclude '*' 2>/dev/null || echo unknown)

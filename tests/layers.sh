@@ -51,6 +51,7 @@ library "HDF5" 'hdf5' 'src/formats/h5\.c|src/pipeline/(store|store_create|store_
 library "BLAS" 'cblas\.h' 'src/kernels/gemm\.c'
 library "JPEG and PNG" 'jpeglib\.h|png\.h' 'src/formats/(image|png_write)\.c'
 library "libarchive" 'archive(_entry)?\.h' 'src/formats/tar\.c'
+library "expat" 'expat\.h' 'src/formats/annotations\.c'
 library "jansson" 'jansson\.h' 'include/formats/json\.h'
 library "YAML" 'yaml\.h' 'src/formats/yaml_doc\.c'
 

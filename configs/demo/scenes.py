@@ -148,7 +148,7 @@ def two_colours(rng):
 def scene(seed, index):
     """Scene `index` of stream `seed`: (rgb uint8, class, mask bool, (x1, y1, x2, y2)).
 
-    The box is inclusive and 0-based.  Consecutive indices cycle through the classes.
+    The box is half-open and 0-based.  Consecutive indices cycle through the classes.
     RandomState is used because NumPy froze its streams for good; default_rng's may change.
     """
     rng = np.random.RandomState([seed, index])
@@ -173,7 +173,7 @@ def scene(seed, index):
     image += rng.uniform(0.005, 0.02) * rng.standard_normal(image.shape)
     mask = cover > 0.5
     ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    box = (int(xs[0]), int(ys[0]), int(xs[-1]), int(ys[-1]))
+    box = (int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1)
     rgb = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
     return rgb, label, mask, box
 

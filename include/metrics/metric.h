@@ -67,7 +67,8 @@ struct metric_input {
 	const float *x;              /* (channels, H, W), normalised */
 	const float *raw;            /* (H, W): signed channel sum of the attribution */
 	const float *map;            /* (H, W): post-processed or normalised */
-	const unsigned char *region; /* (H, W): 1 in the annotated object; NULL where there is none */
+	const unsigned char *region; /* (H, W): 1 where the annotated object of the image's label is, else 0;
+					at least one is 1. NULL: there is none */
 	uint64_t seed;               /* randomness is keyed by it and by the image's id */
 	uint32_t image;
 	double probability, logit; /* of the target for the clean image */

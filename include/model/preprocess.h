@@ -24,6 +24,12 @@ struct preprocess_geometry preprocess_geometry(const struct vit_config *c, int w
 int preprocess_pixels(
 	unsigned char *pixels, const struct image *image, const struct vit_config *c, struct err *err);
 
+/* Where the frame's pixels come from: column (W) and row (H) receive the column and the row of the picture,
+ * of width x height pixels, that the centres of the frame's columns and rows fall into: floor((j + 0.5 +
+ * left) * width / resized_w), exactly; in [0, width) and [0, height), never falling (methods.md section 5).
+ * The picture is one that preprocess_pixels() took. */
+void preprocess_sources(int *column, int *row, const struct vit_config *c, int width, int height);
+
 /* x (3, H, W) = (pixels / 255 - mean) / std; of a B-cos network (6, H, W), the last three 1 - the first. */
 void preprocess_normalise(float *x, const unsigned char *pixels, const struct vit_config *c);
 

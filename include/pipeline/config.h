@@ -43,7 +43,7 @@ struct config {
 	} model;
 	int input_h, input_w; /* from model.input_size; 0: auto */
 	struct {
-		char path[OPTION_TEXT], classes[OPTION_TEXT], target[OPTION_TEXT];
+		char path[OPTION_TEXT], classes[OPTION_TEXT], boxes[OPTION_TEXT], target[OPTION_TEXT];
 		int limit;
 	} data;
 	struct {

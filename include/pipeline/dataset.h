@@ -25,8 +25,11 @@ struct dataset {
 	int64_t *offset; /* (count) of images in tar shards: where the member's header is; NULL for plain
 			    files */
 	int folders;     /* class folders rather than a list */
-	int classes;     /* class folders or names; largest label + 1 for a list */
-	size_t longest;  /* bytes of the longest path */
+	int classes;     /* class folders or names; largest label + 1 for a list without names */
+	char *names;     /* the classes' names in index order, NUL-terminated, one after the other; NULL where
+			    none are known */
+	size_t names_size;
+	size_t longest; /* bytes of the longest path */
 };
 
 /*
@@ -38,7 +41,9 @@ struct dataset {
  *     a file .tar, a folder with such files, or a list file of lines `path.tar`. Their index is built once
  *     and kept as PATH.index, or dave-eval.index in the folder, where that can be written.
  *
- * classes_file: folder names in index order, or "": sorted position; for class folders only.
+ * classes_file: names of the classes in index order, or "". Of class folders these are the folders (without
+ * names the sorted position is the index); of a list or of shards, which have their indices, what annotations
+ * call the classes (at least as many as the largest label).
  *
  * limit: 0 for all.
  */
@@ -49,6 +54,9 @@ void dataset_release(struct dataset *d);
 /* The path of image i, relative to the root (a list may also hold absolute ones); of a shard's member
  * "SHARD.tar/MEMBER". Owned by the data set. */
 const char *dataset_path(const struct dataset *d, int i);
+
+/* The name of class `label`, or NULL where it has none. O(classes). Owned by the data set. */
+const char *dataset_class_name(const struct dataset *d, int label);
 
 /* Reads and decodes image i. The message does not name the image: whoever asks knows which. */
 int dataset_image(struct image *out, const struct dataset *d, int i, struct err *err);

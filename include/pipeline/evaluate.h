@@ -14,6 +14,7 @@
 #include "pipeline/config.h"
 #include "pipeline/dataset.h"
 #include "pipeline/grids.h"
+#include "pipeline/region.h"
 #include "pipeline/schema.h"
 #include "pipeline/stage.h"
 
@@ -22,6 +23,7 @@ struct evaluator {
 	const struct vit *vit;
 	const struct dataset *data;
 	const struct schema *schema;
+	const struct region_source *regions;
 	int batch;
 	struct vit_work work;
 	struct clean clean;       /* passes over the image at hand */
@@ -40,6 +42,7 @@ struct evaluator {
 	int image, target, correct;
 	int method;                /* that is judged */
 	double probability, logit; /* of the target */
+	struct region region;      /* of the label */
 	struct substrate_memo substrates;
 };
 
@@ -50,7 +53,7 @@ int evaluate_batch(const struct config *c, const struct vit_config *vit);
 
 /* Takes all memory for rows of this run; everything given must outlive the evaluator. */
 void evaluator_init(struct evaluator *e, const struct config *c, const struct vit *vit, struct grids *g,
-	const struct dataset *d, const struct schema *s);
+	const struct dataset *d, const struct region_source *r, const struct schema *s);
 void evaluator_release(struct evaluator *e);
 
 /* Bytes that an evaluator allocates, beyond the weights. */

@@ -77,6 +77,7 @@ struct schema {
 	/* of every image; path and label are known before the run, so they are written once */
 	int path, label, target, prediction, probability, confidence, logit, pixel_share, error, status,
 		checksum;
+	int region, region_share, boxes; /* -1 without data.boxes */
 	struct method_fields methods[CONFIG_MAX_ENTRIES];
 	struct schema_table summary, paired;
 };

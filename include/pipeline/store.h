@@ -18,6 +18,7 @@ struct store_identity {
 	const char *config;            /* resolved, portable */
 	const char *checkpoint_sha256; /* of model.safetensors */
 	const char *data_sha256;       /* of the list of paths and labels */
+	const char *boxes_sha256;      /* of the annotations (region.h); "none" where there are none */
 	const char *architecture;
 	const char *model;       /* vit_config_text(): what config.json says of the network and the pixels */
 	const char *cpu_kernels; /* machines that agree on it agree on every bit */

@@ -1,13 +1,11 @@
 #include "formats/image.h"
 
-#include <errno.h>
-#include <fcntl.h>
+#include "formats/file.h"
+
 #include <setjmp.h>
 #include <stdio.h> /* before jpeglib.h, which needs FILE */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <jpeglib.h>
 #include <png.h>
@@ -396,48 +394,12 @@ int image_decode(struct image *out, const unsigned char *data, size_t size, cons
 	return status;
 }
 
-/* The bytes of an open regular file, owned by the caller; NULL with err set. */
-static unsigned char *read_all(int fd, size_t *size, const char *path, struct err *err)
-{
-	struct stat st;
-
-	if (fstat(fd, &st)) {
-		err_set(err, "%s: cannot read: %s", path, strerror(errno));
-		return NULL;
-	}
-	if (!S_ISREG(st.st_mode)) {
-		err_set(err, "%s: not a regular file; a JPEG or PNG file expected", path);
-		return NULL;
-	}
-	unsigned char *data = malloc((size_t)st.st_size + 1);
-	if (!data) {
-		err_set(err, "%s: too little memory for its %lld bytes", path, (long long)st.st_size);
-		return NULL;
-	}
-	ssize_t n = 1;
-	for (*size = 0; *size < (size_t)st.st_size && n != 0;) {
-		n = read(fd, data + *size, (size_t)st.st_size - *size);
-		if (n < 0 && errno != EINTR) {
-			err_set(err, "%s: cannot read: %s", path, strerror(errno));
-			free(data);
-			return NULL;
-		}
-		*size += n > 0 ? (size_t)n : 0;
-	}
-	return data;
-}
-
 int image_read(struct image *out, const char *path, struct err *err)
 {
 	size_t size = 0;
 
 	memset(out, 0, sizeof(*out));
-	/* O_NONBLOCK: a pipe of that name is refused below, not waited for */
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return err_set(err, "%s: cannot open: %s", path, strerror(errno));
-	unsigned char *data = read_all(fd, &size, path, err);
-	close(fd);
+	unsigned char *data = file_read(path, 0, "a JPEG or PNG file", &size, err);
 	if (!data)
 		return -1;
 	int status = image_decode(out, data, size, path, err);

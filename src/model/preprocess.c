@@ -3,6 +3,7 @@
 #include "formats/resize.h"
 
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 /* The short side gets `size`, as torchvision's Resize(int) does it. */
@@ -64,6 +65,20 @@ int preprocess_pixels(
 	}
 	free(resized);
 	return rc;
+}
+
+static void sources(int *source, int count, int start, int size, int resized)
+{
+	for (int i = 0; i < count; i++)
+		source[i] = (int)((2 * ((int64_t)i + start) + 1) * size / (2 * (int64_t)resized));
+}
+
+void preprocess_sources(int *column, int *row, const struct vit_config *c, int width, int height)
+{
+	struct preprocess_geometry g = preprocess_geometry(c, width, height);
+
+	sources(column, c->image_w, g.left, width, g.resized_w);
+	sources(row, c->image_h, g.top, height, g.resized_h);
 }
 
 void preprocess_normalise(float *x, const unsigned char *pixels, const struct vit_config *c)

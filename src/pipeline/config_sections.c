@@ -28,8 +28,11 @@ static const struct option_row data_options[] = {{"path", OPT_PATH, AT(data.path
 							 "label`, or tar shards (WebDataset): a .tar, "
 							 "a folder of them, a list file of their paths"},
 	{"classes", OPT_PATH, AT(data.classes), "", 0, 0, NULL,
-		"file of class folder names, one a line, in index order; default: sorted position of the "
-		"folder"},
+		"file of class names, one a line, in index order: of the class folders (default: sorted "
+		"position), or, beside a list or shards, what data.boxes calls the classes"},
+	{"boxes", OPT_PATH, AT(data.boxes), "", 0, 0, NULL,
+		"where the objects are: a CSV file (`ImageId,PredictionString`), or a folder of XML files or "
+		"PNG masks; for the metrics that need a region"},
 	{"target", OPT_STRING, AT(data.target), "label", 0, 0, NULL,
 		"class to explain: label, prediction, or an index"},
 	{"limit", OPT_INT, AT(data.limit), "0", 0, 2147483647, NULL, "only the first images (0: all)"},

@@ -124,11 +124,29 @@ struct names {
 	int count;
 };
 
+/* For the data set, as one text. */
+static void keep_names(struct dataset *d, const struct names *n)
+{
+	free(d->names); /* an index that is not ours may hold some */
+	d->names_size = 0;
+	for (int i = 0; i < n->count; i++)
+		d->names_size += strlen(n->name[i]) + 1;
+	char *at = d->names = x_malloc(d->names_size);
+	for (int i = 0; i < n->count; i++)
+		at = stpcpy(at, n->name[i]) + 1;
+}
+
 static void free_names(struct names *n)
 {
 	for (int i = 0; i < n->count; i++)
 		free(n->name[i]);
 	free(n->name);
+}
+
+static void add_name(struct names *n, const char *name)
+{
+	n->name = x_realloc(n->name, (size_t)(n->count + 1) * sizeof(char *));
+	n->name[n->count++] = x_strdup(name);
 }
 
 static int index_of(const struct names *n, const char *name)
@@ -163,8 +181,7 @@ static int read_names(struct names *names, const char *path, struct err *err)
 			rc = err_set(err, "%s:%d: expected a class name, found an empty line", path, blank);
 		else if (index_of(names, word) >= 0)
 			rc = err_set(err, "%s:%d: class \"%s\" is there twice", path, number, word);
-		names->name = x_realloc(names->name, (size_t)(names->count + 1) * sizeof(char *));
-		names->name[names->count++] = x_strdup(word);
+		add_name(names, word);
 	}
 	free(line);
 	fclose(f);
@@ -177,7 +194,7 @@ static int read_folders(struct dataset *d, const char *path, const char *classes
 {
 	struct names names = {0};
 	struct dirent **list;
-	int rc = 0, folders = 0;
+	int rc = 0;
 
 	if (*classes_file && read_names(&names, classes_file, err))
 		return -1;
@@ -189,9 +206,10 @@ static int read_folders(struct dataset *d, const char *path, const char *classes
 		char *full = x_asprintf("%s/%s", path, list[i]->d_name);
 
 		if (!rc && dataset_is_folder(full)) {
-			int label = *classes_file ? index_of(&names, list[i]->d_name) : folders;
+			if (!*classes_file)
+				add_name(&names, list[i]->d_name);
+			int label = *classes_file ? index_of(&names, list[i]->d_name) : names.count - 1;
 
-			folders++;
 			rc = label < 0 ? err_set(err, "%s: folder \"%s\" is not among the classes of %s",
 						 path, list[i]->d_name, classes_file)
 				       : walk(d, list[i]->d_name, label, 0, err);
@@ -201,7 +219,8 @@ static int read_folders(struct dataset *d, const char *path, const char *classes
 	}
 	if (n >= 0)
 		free(list);
-	d->classes = *classes_file ? names.count : folders;
+	d->classes = names.count;
+	keep_names(d, &names);
 	free_names(&names);
 	if (!rc && !d->count)
 		rc = err_set(err,
@@ -254,23 +273,38 @@ static int read_list(struct dataset *d, const char *path, struct err *err)
 	return rc;
 }
 
+/* Names for the classes of a list or of shards, whose labels are indices. */
+static int name_classes(struct dataset *d, const char *path, const char *classes_file, struct err *err)
+{
+	struct names names;
+
+	if (read_names(&names, classes_file, err))
+		return -1;
+	if (d->classes > names.count) {
+		free_names(&names);
+		return err_set(err, "%s: label %d, but %s names classes 0 to %d only", path, d->classes - 1,
+			classes_file, names.count - 1);
+	}
+	d->classes = names.count;
+	keep_names(d, &names);
+	free_names(&names);
+	return 0;
+}
+
 int dataset_read(struct dataset *d, const char *path, const char *classes_file, int limit, struct err *err)
 {
 	*d = (struct dataset){0};
 	int folder = dataset_is_folder(path), rc = dataset_read_shards(d, path, err);
 
-	if (rc > 0 && !folder && *classes_file)
-		rc = err_set(err, "%s: a list has its labels: data.classes is for folders", path);
-	else if (rc > 0)
+	d->folders = folder && rc > 0;
+	if (rc > 0)
 		rc = folder ? read_folders(d, path, classes_file, err) : read_list(d, path, err);
-	else if (!rc && *classes_file)
-		rc = err_set(err, "%s: shards have their labels: data.classes is for folders", path);
-
+	if (!rc && !d->folders && *classes_file)
+		rc = name_classes(d, path, classes_file, err);
 	if (rc) {
 		dataset_release(d);
 		return -1;
 	}
-	d->folders = folder && !d->offset;
 	if (limit && limit < d->count) {
 		d->text_size = d->at[limit];
 		d->count = limit;
@@ -282,16 +316,28 @@ void dataset_release(struct dataset *d)
 {
 	free(d->root);
 	free(d->text);
+	free(d->names);
 	free(d->at);
 	free(d->label);
 	free(d->offset);
 	*d = (struct dataset){0};
 }
 
-/* ---- packing: counts, labels, offsets, root, text ---- */
+const char *dataset_class_name(const struct dataset *d, int label)
+{
+	const char *name = d->names;
+
+	if (!name || label < 0 || label >= d->classes)
+		return NULL;
+	for (; label > 0; label--)
+		name += strlen(name) + 1;
+	return name;
+}
+
+/* ---- packing: counts, labels, offsets, names, root, text ---- */
 
 struct header {
-	size_t text_size, longest, root_size;
+	size_t text_size, longest, names_size, root_size;
 	int count, classes, folders, offsets;
 };
 
@@ -304,15 +350,16 @@ static char *put(char *at, const void *from, size_t bytes)
 
 char *dataset_pack(const struct dataset *d, size_t *size)
 {
-	struct header h = {d->text_size, d->longest, strlen(d->root) + 1, d->count, d->classes, d->folders,
-		d->offset != NULL};
+	struct header h = {d->text_size, d->longest, d->names_size, strlen(d->root) + 1, d->count, d->classes,
+		d->folders, d->offset != NULL};
 	size_t labels = (size_t)d->count * sizeof(*d->label);
 	size_t offsets = d->offset ? (size_t)d->count * sizeof(*d->offset) : 0;
 
-	*size = sizeof(h) + labels + offsets + h.root_size + h.text_size;
+	*size = sizeof(h) + labels + offsets + h.names_size + h.root_size + h.text_size;
 	char *block = x_malloc(*size), *at = put(block, &h, sizeof(h));
 	at = put(at, d->label, labels);
 	at = put(at, d->offset, offsets);
+	at = put(at, d->names, h.names_size);
 	at = put(at, d->root, h.root_size);
 	put(at, d->text, h.text_size);
 	return block;
@@ -340,6 +387,16 @@ static bool holds_images(const struct header *h, const char *labels, const char 
 	return at == h->text_size;
 }
 
+/* No names, or one for each class. */
+static bool holds_names(const struct header *h, const char *names)
+{
+	int count = 0;
+
+	for (size_t i = 0; i < h->names_size; i++)
+		count += !names[i];
+	return !h->names_size || (count == h->classes && !names[h->names_size - 1]);
+}
+
 bool dataset_is_packed(const char *block, size_t size)
 {
 	struct header h;
@@ -349,10 +406,13 @@ bool dataset_is_packed(const char *block, size_t size)
 	memcpy(&h, block, sizeof(h));
 	size -= sizeof(h);
 	if (h.count < 1 || (size_t)h.count > size || h.root_size < 1 || h.root_size > size ||
-		h.text_size > size || size != (size_t)h.count * item_bytes(&h) + h.root_size + h.text_size)
+		h.text_size > size || h.names_size > size ||
+		size != (size_t)h.count * item_bytes(&h) + h.names_size + h.root_size + h.text_size)
 		return false;
-	const char *labels = block + sizeof(h), *root = labels + (size_t)h.count * item_bytes(&h);
-	return strnlen(root, h.root_size) == h.root_size - 1 && holds_images(&h, labels, root + h.root_size);
+	const char *labels = block + sizeof(h), *names = labels + (size_t)h.count * item_bytes(&h);
+	const char *root = names + h.names_size;
+	return strnlen(root, h.root_size) == h.root_size - 1 && holds_names(&h, names) &&
+	       holds_images(&h, labels, root + h.root_size);
 }
 
 static void *take(const char **at, size_t bytes)
@@ -376,11 +436,13 @@ void dataset_unpack(struct dataset *d, const char *block, size_t size)
 	const char *at = block + sizeof(h);
 	*d = (struct dataset){.text_size = h.text_size,
 		.longest = h.longest,
+		.names_size = h.names_size,
 		.count = h.count,
 		.classes = h.classes,
 		.folders = h.folders};
 	d->label = take(&at, labels);
 	d->offset = offsets ? take(&at, offsets) : NULL;
+	d->names = h.names_size ? take(&at, h.names_size) : NULL;
 	d->root = take(&at, h.root_size);
 	d->text = take(&at, h.text_size);
 	d->at = x_malloc((size_t)h.count * sizeof(*d->at));

@@ -187,7 +187,7 @@ static int index_shard(struct dataset *d, const char *shard, struct err *err)
 /* What an index is of, as text: the shards with their sizes and times. NULL where one cannot be seen. */
 static char *describe(const char *root, const struct shards *s)
 {
-	char *text = x_strdup("dave-eval index 1\n");
+	char *text = x_strdup("dave-eval index 2\n");
 
 	for (int i = 0; i < s->count && text; i++) {
 		char *full = dataset_full_path(root, s->path[i]), *longer = NULL;

@@ -102,6 +102,7 @@ static void carve(struct evaluator *e, const struct config *c, const struct vit_
 	e->raw = arena_floats(a, plane);
 	e->map = arena_floats(a, plane);
 	e->logits = arena_floats(a, (size_t)batch * (size_t)vit->classes);
+	region_carve(&e->region, a, vit);
 	e->out.curve = arena_take(a, most_points(c, vit), sizeof(double));
 	e->out.scored = arena_take(a, most_points(c, vit), sizeof(double));
 	e->out.figures = arena_take(a, MAX_FIGURES, sizeof(double));
@@ -117,12 +118,13 @@ static void carve(struct evaluator *e, const struct config *c, const struct vit_
 }
 
 void evaluator_init(struct evaluator *e, const struct config *c, const struct vit *vit, struct grids *g,
-	const struct dataset *d, const struct schema *s)
+	const struct dataset *d, const struct region_source *r, const struct schema *s)
 {
 	*e = (struct evaluator){.config = c,
 		.vit = vit,
 		.grids = g,
 		.data = d,
+		.regions = r,
 		.schema = s,
 		.batch = evaluate_batch(c, &vit->config)};
 	for (int i = 0; i < c->methods_count; i++)
@@ -230,18 +232,35 @@ static int score(void *ctx, double *probability, double *logit, const float *ima
 	return 0;
 }
 
+/* The pixels of image i, and its region. */
 static int load(struct evaluator *e, int i, struct err *err)
 {
 	struct image image;
 	int rc = dataset_image(&image, e->data, i, err);
 
 	if (!rc) {
-		rc = preprocess_pixels(e->pixels, &image, &e->vit->config, err);
+		rc = preprocess_pixels(e->pixels, &image, &e->vit->config, err) ||
+		     region_find(&e->region, e->regions, e->data, i, &e->vit->config, image.width,
+			     image.height, err);
 		image_release(&image);
 	}
 	if (!rc)
 		preprocess_normalise(e->x, e->pixels, &e->vit->config);
 	return rc;
+}
+
+static void put_region(const struct evaluator *e, unsigned char *row)
+{
+	const struct schema *s = e->schema;
+	double box[REGION_BOXES * 4];
+
+	if (s->region < 0)
+		return;
+	for (int k = 0; k < REGION_BOXES * 4; k++)
+		box[k] = k / 4 < e->region.boxes ? e->region.box[k / 4][k % 4] : -1;
+	schema_put(s, row, s->boxes, box, REGION_BOXES * 4);
+	schema_put_number(s, row, s->region, e->region.state);
+	schema_put_number(s, row, s->region_share, e->region.share);
 }
 
 /* The share of the target's logit that the pixels carry. */
@@ -342,6 +361,7 @@ static int run_metric(struct evaluator *e, int m, int k, unsigned char *row, str
 		.correct = e->correct,
 		.seed = e->config->run.seed,
 		.image = (uint32_t)e->image,
+		.region = e->region.state == REGION_USED ? e->region.inside : NULL,
 		.scorer = &scorer,
 		.explainer = &explainer,
 		.substrates = &e->substrates};
@@ -373,6 +393,8 @@ enum evaluate_result evaluate(
 	rc = load(e, i, err);
 	stage_charge(seconds, STAGE_DECODE, &since);
 	rc = rc || predict(e, i, row, err);
+	if (!rc)
+		put_region(e, row);
 	for (int m = 0; m < e->config->methods_count && !rc; m++) {
 		e->method = m;
 		rc = run_method(e, m, row, err);

@@ -26,6 +26,7 @@ struct job {
 	struct vit vit;
 	struct grids grids;
 	struct dataset data;
+	struct region_source regions;
 	struct schema schema;
 	uint8_t *status;       /* (images): what a resumed run finds */
 	int *work, work_count; /* the images that are not done, in order */
@@ -51,6 +52,26 @@ static int share_dataset(struct job *j, struct err *err)
 		dataset_unpack(&j->data, block, size);
 	free(block);
 	return 0;
+}
+
+/* Rank 0 reads the file of annotations, everybody parses it; of a folder each rank reads what it needs. */
+static int share_regions(struct job *j, struct err *err)
+{
+	const char *path = j->c->data.boxes;
+	char *text = NULL;
+	size_t size = 0;
+	int rc = !j->comm->rank && *path ? region_load(&text, &size, path, err) : 0;
+
+	if (comm_agree(rc))
+		return -1;
+	if (comm_agree(text != NULL))
+		comm_broadcast(&text, &size);
+	rc = region_source_init(&j->regions, path, text, size, &j->data, err);
+	free(text);
+	if (!rc && !j->comm->rank && *path && !region_count(&j->regions, &j->data, 1))
+		log_warn("%s: no image of %s has an annotation%s there", path, j->c->data.path,
+			j->data.names ? " of its class" : "");
+	return rc;
 }
 
 /* Classes of the data and of the model must fit; what cannot fail later is checked now. */
@@ -146,6 +167,11 @@ static void print_plan(const struct job *j)
 		v->classes);
 	print_kind(v);
 	printf("# data     %d images, %d classes\n", j->data.count, j->data.classes);
+	if (j->regions.kind == REGIONS_TABLE)
+		printf("# boxes    of %d images, by %s\n", region_count(&j->regions, &j->data, j->data.count),
+			j->data.names ? "name of the class" : "image alone: classes have no names");
+	else if (j->regions.kind == REGIONS_FOLDER)
+		printf("# boxes    a folder, read image by image\n");
 	printf("# batch    %d images per pass\n", evaluate_batch(c, v));
 	printf("# work     %.0f forward and %.0f backward passes per image, %.1f GMAC; %.3g TFLOP in all\n",
 		forward, backward, gmacs, 2e-3 * gmacs * j->data.count);
@@ -198,6 +224,7 @@ static int prepare_file(struct job *j, const struct run_options *o, struct err *
 	struct store_identity id = {.config = config,
 		.checkpoint_sha256 = checkpoint,
 		.data_sha256 = data,
+		.boxes_sha256 = j->regions.digest,
 		.architecture = j->vit.config.architecture,
 		.model = vit_config_text(model, &j->vit.config),
 		.cpu_kernels = gemm_core(),
@@ -365,7 +392,7 @@ static int run_job(struct job *j, const struct run_options *o)
 		log_warn("ranks run on different kinds of CPU: rows differ in the last bits with who "
 			 "computes them; OPENBLAS_CORETYPE=Haswell makes most kinds agree");
 	/* memory first: to run out of it while the file is open is worse */
-	evaluator_init(&evaluator, j->c, &j->vit, &j->grids, &j->data, &j->schema);
+	evaluator_init(&evaluator, j->c, &j->vit, &j->grids, &j->data, &j->regions, &j->schema);
 	failed = store_open(&st, output, &j->schema, &err) != 0;
 	if (failed)
 		log_error("node %s: %s", comm_node(), err.msg);
@@ -385,7 +412,8 @@ static int prepare(struct job *j, struct err *err)
 	/* what rank 0 sees too, it says for all */
 	if (!comm_agree(failed) && failed)
 		log_error("node %s: %s", comm_node(), err->msg);
-	if (comm_max(failed) || share_dataset(j, err) || check_classes(j, err) || check_methods(j, err))
+	if (comm_max(failed) || share_dataset(j, err) || share_regions(j, err) || check_classes(j, err) ||
+		check_methods(j, err))
 		return -1;
 	schema_init(&j->schema, j->c, &j->vit.config, &j->data);
 	j->status = x_calloc((size_t)j->data.count, 1);
@@ -441,6 +469,7 @@ int run(const struct comm *comm, const struct config *c, const struct run_option
 	free(j.status);
 	free(j.work);
 	schema_release(&j.schema);
+	region_source_release(&j.regions);
 	dataset_release(&j.data);
 	grids_release(&j.grids);
 	vit_release(&j.vit);

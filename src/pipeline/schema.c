@@ -2,6 +2,7 @@
 
 #include "base/num.h"
 #include "formats/digest.h"
+#include "pipeline/region.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -9,13 +10,15 @@
 
 static const size_t type_bytes[] = {1, 4, 4, 2, 4, 8, 1};
 
-/* The fields of every image. What methods and metrics add is below. */
-static const struct {
+struct image_field {
 	const char *name;
 	enum field_type type;
 	size_t index; /* of the int in struct schema that remembers it */
 	const char *help;
-} image_fields[] = {
+};
+
+/* The fields of every image. What methods and metrics add is below. */
+static const struct image_field image_fields[] = {
 	{"path", FIELD_TEXT, offsetof(struct schema, path), "path relative to the data set"},
 	{"label", FIELD_I32, offsetof(struct schema, label), "class index according to the data set"},
 	{"target", FIELD_I32, offsetof(struct schema, target), "class index that is explained"},
@@ -35,6 +38,22 @@ static const struct {
 		"order; 0 is written as 1"},
 };
 
+/* More of them, where data.boxes says where objects are. */
+static const struct image_field region_fields[] = {
+	{"region", FIELD_U8, offsetof(struct schema, region),
+		"is there a region, the pixels of the annotated object of the image's label: 0 none is "
+		"annotated, 1 yes, 2 it lies outside the crop"},
+	{"region_share", FIELD_F64, offsetof(struct schema, region_share),
+		"share of the preprocessed image's pixels that belong to the region; NaN without one"},
+	{"boxes", FIELD_I32, offsetof(struct schema, boxes),
+		"the region's boxes in the preprocessed image, clipped to it, x2 and y2 one behind the last "
+		"pixel; the largest first, no more than 16 (the region has all); of a mask the box around "
+		"it; -1 where there is none"},
+};
+
+#define COUNT(list) (sizeof(list) / sizeof((list)[0]))
+
+static const char only_regions[] = " (only with `data.boxes`)";
 static const char scored_help[] = "1 where the curve was scored, 0 where it is interpolated";
 
 static int add_field(struct schema *s, char *path, const char *help, enum field_type type, size_t text_size)
@@ -166,7 +185,7 @@ static void add_pairs(struct schema *s, const struct config *c)
 		}
 }
 
-static void add_pixel_axis(struct schema *s, const char *path, const char *help, int size)
+static void add_numbered_axis(struct schema *s, const char *path, const char *help, int size)
 {
 	double *value = add_axis(s, path, help, (size_t)size);
 
@@ -174,24 +193,43 @@ static void add_pixel_axis(struct schema *s, const char *path, const char *help,
 		value[i] = i;
 }
 
+static void add_image_fields(
+	struct schema *s, const struct image_field *list, size_t count, size_t longest_path)
+{
+	for (size_t i = 0; i < count; i++) {
+		size_t text = list[i].type != FIELD_TEXT      ? 0
+			      : !strcmp(list[i].name, "path") ? longest_path + 1
+							      : ERROR_TEXT;
+
+		*(int *)((char *)s + list[i].index) = add_field(
+			s, x_asprintf("/images/%s", list[i].name), list[i].help, list[i].type, text);
+	}
+}
+
+static void add_region_fields(struct schema *s)
+{
+	add_image_fields(s, region_fields, COUNT(region_fields), 0);
+	add_numbered_axis(s, "/box", "box of a region, by size", REGION_BOXES);
+	add_numbered_axis(s, "/edge", "edge of a box: 0 x1, 1 y1, 2 x2, 3 y2", 4);
+	add_dim(s, s->boxes, REGION_BOXES, "/box");
+	add_dim(s, s->boxes, 4, "/edge");
+	add_row(&s->summary, "region_share", s->region_share, -1,
+		false); /* its n is the number of images with a region */
+}
+
 void schema_init(
 	struct schema *s, const struct config *c, const struct vit_config *vit, const struct dataset *d)
 {
 	*s = (struct schema){
 		.images = d->count, .summary = {.group = "/summary"}, .paired = {.group = "/paired"}};
-	add_pixel_axis(s, "/y", "row of the preprocessed image, from the top", vit->image_h);
-	add_pixel_axis(s, "/x", "column of the preprocessed image, from the left", vit->image_w);
-	for (size_t i = 0; i < sizeof(image_fields) / sizeof(image_fields[0]); i++) {
-		size_t text = image_fields[i].type != FIELD_TEXT      ? 0
-			      : !strcmp(image_fields[i].name, "path") ? d->longest + 1
-								      : ERROR_TEXT;
-
-		*(int *)((char *)s + image_fields[i].index) =
-			add_field(s, x_asprintf("/images/%s", image_fields[i].name), image_fields[i].help,
-				image_fields[i].type, text);
-	}
+	add_numbered_axis(s, "/y", "row of the preprocessed image, from the top", vit->image_h);
+	add_numbered_axis(s, "/x", "column of the preprocessed image, from the left", vit->image_w);
+	add_image_fields(s, image_fields, COUNT(image_fields), d->longest);
 	add_row(&s->summary, "correct", -1, -1, false);
 	add_row(&s->summary, "probability", s->probability, -1, false);
+	s->region = s->region_share = s->boxes = -1;
+	if (*c->data.boxes)
+		add_region_fields(s);
 	for (int i = 0; i < c->methods_count; i++)
 		add_method(s, &s->methods[i], c, &c->methods[i], vit);
 	add_pairs(s, c);
@@ -353,9 +391,13 @@ void schema_reference(FILE *out)
 	static const char only_adaptive[] = " (only with `points: adaptive`)";
 
 	fputs("| data set | type | axes | meaning |\n| --- | --- | --- | --- |\n", out);
-	for (size_t i = 0; i < sizeof(image_fields) / sizeof(image_fields[0]); i++)
+	for (size_t i = 0; i < COUNT(image_fields); i++)
 		fprintf(out, "| `/images/%s` | %s | image | %s |\n", image_fields[i].name,
 			names[image_fields[i].type], image_fields[i].help);
+	for (size_t i = 0; i < COUNT(region_fields); i++)
+		fprintf(out, "| `/images/%s` | %s | image%s | %s%s |\n", region_fields[i].name,
+			names[region_fields[i].type], region_fields[i].type == FIELD_I32 ? ", box, edge" : "",
+			region_fields[i].help, only_regions);
 	fputs("| `/methods/<method>/map` | float16 or float32 | image, y, x | attribution in units of scale: "
 	      "largest magnitude 1 |\n"
 	      "| `/methods/<method>/raw` | float32 | image, y, x | raw signed attribution, before "
@@ -387,9 +429,9 @@ void schema_reference(FILE *out)
 	}
 	fputs("| `/images/checksum_fields` | text | | data sets that the checksum of a row is taken over, in "
 	      "order |\n"
-	      "| `/summary/name` | text | row | `correct`, `probability`, and `<method>/<metric>/<figure>`, "
-	      "with "
-	      "`_class_mean` the mean of the means of classes: the scale of the rows |\n"
+	      "| `/summary/name` | text | row | `correct`, `probability`, with `data.boxes` `region_share`, "
+	      "and `<method>/<metric>/<figure>`, with `_class_mean` the mean of the means of classes: the "
+	      "scale of the rows |\n"
 	      "| `/summary/n`, `mean`, `std`, `ci_low`, `ci_high` | float64 | row | number of finite values, "
 	      "mean, sample standard deviation, bootstrap 95 % interval of the mean (percentile, 10,000 "
 	      "resamples) |\n"
@@ -402,6 +444,9 @@ void schema_reference(FILE *out)
 	      "figure, "
 	      "ties half |\n"
 	      "| `/summary/status_count` | int32 | status | images pending, done, failed |\n"
-	      "| `/image`, `/y`, `/x` | | | dimension scales: image id, pixel row, pixel column |\n",
+	      "| `/image`, `/y`, `/x` | | | dimension scales: image id, pixel row, pixel column |\n"
+	      "| `/box`, `/edge` | float64 | | dimension scales of `/images/boxes`: number; 0 x1, 1 y1, 2 "
+	      "x2, 3 y2 "
+	      "(only with `data.boxes`) |\n",
 		out);
 }

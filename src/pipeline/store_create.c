@@ -315,6 +315,7 @@ static void put_identity(hid_t file, const struct store_identity *id)
 	put_text(file, "config", id->config);
 	put_text(file, "checkpoint_sha256", id->checkpoint_sha256);
 	put_text(file, "data_sha256", id->data_sha256);
+	put_text(file, "boxes_sha256", id->boxes_sha256);
 	put_text(file, "architecture", id->architecture);
 	put_text(file, "model", id->model);
 	put_text(file, "cpu_kernels", id->cpu_kernels);

@@ -16,7 +16,8 @@
 /* Where a model or data set lies does not matter: what they are is compared by checksums. */
 static int is_place(const char *line)
 {
-	return !strncmp(line, "  path: ", 8) || !strncmp(line, "  classes: ", 11);
+	return !strncmp(line, "  path: ", 8) || !strncmp(line, "  classes: ", 11) ||
+	       !strncmp(line, "  boxes: ", 9);
 }
 
 /* The first line in which two configurations differ, as an error; 0 if there is none. */
@@ -92,6 +93,7 @@ int store_check(const char *path, const struct schema *s, const struct store_ide
 		 same_text(file, path, "model", id->model, "model configuration", err) ||
 		 same_text(file, path, "checkpoint_sha256", id->checkpoint_sha256, "checkpoint", err) ||
 		 same_text(file, path, "data_sha256", id->data_sha256, "list of images", err) ||
+		 same_text(file, path, "boxes_sha256", id->boxes_sha256, "set of annotations", err) ||
 		 read_status(file, path, s, status, err);
 	if (!rc && (bad = store_verify_rows(file, path, status, s->images, NULL, NULL, err)) < 0)
 		rc = -1;

@@ -48,7 +48,7 @@ static void time_exchanges(const struct comm *comm, bool nodes, int n)
 static void time_rows(const struct comm *comm, const char *path)
 {
 	struct vit_config vit = {.image_h = 224, .image_w = 224, .channels = 3, .classes = 1000};
-	struct store_identity id = {"", "", "", "", "", "", 0, 1};
+	struct store_identity id = {"", "", "", "", "", "", "", 0, 1};
 	struct dataset d = {0};
 	struct config c = {0};
 	struct schema s;

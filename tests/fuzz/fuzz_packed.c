@@ -17,6 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		FUZZ_CHECK(strlen(dataset_path(&d, i)) <= d.longest);
 		FUZZ_CHECK(d.label[i] >= 0 && d.label[i] < d.classes);
 	}
+	FUZZ_CHECK(!d.names || strlen(dataset_class_name(&d, d.classes - 1)) < d.names_size);
 	char *block = dataset_pack(&d, &bytes);
 	FUZZ_CHECK(bytes == size && dataset_is_packed(block, bytes));
 	free(block);

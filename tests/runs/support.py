@@ -402,7 +402,8 @@ def named_entries(config, section):
 def checksum_fields(f):
     """Paths of the data sets whose bytes the checksum of a row is taken over, in order."""
     config = text_of(f.attrs['config'])
-    fields = ['images/' + n for n in ('target', 'prediction', 'probability', 'confidence', 'logit', 'pixel_share', 'error')]
+    fields = ['images/' + n for n in ('target', 'prediction', 'probability', 'confidence', 'logit', 'pixel_share', 'error', 'region', 'region_share', 'boxes')]
+    fields = [n for n in fields if n in f]
     for method in named_entries(config, 'methods'):
         own = [f'methods/{method}/{n}' for n in ('map', 'raw', 'scale', 'mc_error')]
         fields += [n for n in own if n in f]

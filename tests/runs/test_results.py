@@ -78,7 +78,7 @@ def scales_attached(t, f):
 
 
 def attributes(t, b, f):
-    for name in ('program', 'program_version', 'git_revision', 'config', 'checkpoint_sha256', 'data_sha256',
+    for name in ('program', 'program_version', 'git_revision', 'config', 'checkpoint_sha256', 'data_sha256', 'boxes_sha256',
                  'architecture', 'model', 'cpu_kernels', 'definitions'):
         t.ok(f'attribute {name}', len(text_of(f.attrs.get(name, ''))) > 0, list(f.attrs))
     t.equal('checkpoint_sha256', text_of(f.attrs['checkpoint_sha256']), sha256(b.path('model/model.safetensors')))

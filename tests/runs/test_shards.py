@@ -143,9 +143,9 @@ def parts_of_index(data):
     if zlib.crc32(data[:-4]) != struct.unpack('<I', data[-4:])[0]:
         return None, None, np.zeros(0), None
     head = data.index(b'\0') + 1
-    header = data[head:head + 40]
-    count = struct.unpack('<3Q4i', header)[3]
-    return data[:head], header, np.frombuffer(data, '<i4', count, head + 40), data[head + 40 + 4 * count:-4]
+    header = data[head:head + 48]
+    count = struct.unpack('<4Q4i', header)[4]
+    return data[:head], header, np.frombuffer(data, '<i4', count, head + 48), data[head + 48 + 4 * count:-4]
 
 
 def with_labels(data, labels):
@@ -295,8 +295,9 @@ def refusals(t, b, s):
         e = r.errors()
         t.ok(f'{name}: refused in one line', r.code == 2 and len(e) == 1 and r.err.count('error:') == 1, r)
         t.ok(f'{name}: it says {words}', e and all(w in e[0] for w in words), r)
-    r = run(b, 'refused.h5', 'whole.tar', '-s', 'data.classes=list.txt')
-    t.ok('shards with data.classes: refused', r.code == 2 and 'classes' in r.err and len(r.errors()) == 1, r)
+    b.write('one_name.txt', 'class_0\n')
+    r = run(b, 'refused.h5', 'whole.tar', '-s', 'data.classes=one_name.txt')
+    t.ok('shards with too few names of classes: refused', r.code == 2 and 'classes' in r.err and len(r.errors()) == 1, r)
     left = [n for _, _, names in os.walk(b.path('refused')) for n in names if 'index' in n]
     t.ok('no index and no results of what was refused', not left and not os.path.exists(b.path('refused.h5')), left)
 

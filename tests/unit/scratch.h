@@ -15,6 +15,8 @@ int register_preprocess_tests(void);
 int register_config_error_tests(void);
 int register_dataset_tests(void);
 int register_schema_tests(void);
+int register_annotations_tests(void);
+int register_region_tests(void);
 
 /* The path of a name below this process's temporary folder, which is removed at exit; owned by the caller. */
 char *scratch_path(const char *name);

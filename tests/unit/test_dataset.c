@@ -200,9 +200,6 @@ static void test_list(void)
 	CU_ASSERT_EQUAL_FATAL(read_set(&d, "lists/l.txt", "", 100, &err), 0);
 	holds(&d, 16777217, want, 7);
 	dataset_release(&d);
-	/* labels are in the list: a file of class names beside it would be ignored, so it is refused */
-	scratch_text("names", "a\nb\n");
-	unreadable("lists/l.txt", "names", "data.classes is for folders", "");
 	char *absolute = dataset_full_path("/set", "/data/a.png"),
 	     *relative = dataset_full_path("/set", "a.png");
 	CU_ASSERT_STRING_EQUAL(absolute, "/data/a.png");
@@ -210,6 +207,36 @@ static void test_list(void)
 	free(absolute);
 	free(relative);
 	free(root);
+}
+
+/* Names for the classes of a list: its labels stay, and must have a name each. */
+static void test_list_names(void)
+{
+	static const struct item want[] = {{"x/cat.jpg", 2}, {"dog.jpg", 0}};
+	struct dataset d, back;
+	struct err err = {""};
+	size_t size;
+
+	scratch_text("lists/n.txt", "x/cat.jpg 2\ndog.jpg 0\n");
+	scratch_text("names", "n2 a dog\nn0\nn1 a cat\nn7\n");
+	CU_ASSERT_EQUAL_FATAL(read_set(&d, "lists/n.txt", "", 0, &err), 0);
+	CU_ASSERT(!d.names && !dataset_class_name(&d, 0) && d.classes == 3);
+	dataset_release(&d);
+	CU_ASSERT_EQUAL_FATAL(read_set(&d, "lists/n.txt", "names", 1, &err), 0);
+	char *block = dataset_pack(&d, &size);
+	dataset_unpack(&back, block, size);
+	holds(&back, 4, want, 1);
+	CU_ASSERT_STRING_EQUAL(dataset_class_name(&back, 0), "n2");
+	CU_ASSERT_STRING_EQUAL(dataset_class_name(&back, 2), "n1");
+	CU_ASSERT_STRING_EQUAL(dataset_class_name(&back, 3), "n7");
+	CU_ASSERT(!dataset_class_name(&back, 4) && !dataset_class_name(&back, -1));
+	CU_ASSERT(back.names_size == 12 && !memcmp(back.names, d.names, 12));
+	dataset_release(&back);
+	dataset_release(&d);
+	free(block);
+	scratch_text("names", "a\nb\n");
+	unreadable("lists/n.txt", "names", "n.txt: label 2, but ", "names names classes 0 to 1 only");
+	unreadable("lists/n.txt", "nonames", "nonames: cannot open", "");
 }
 
 static void test_bad_lists(void)
@@ -300,10 +327,11 @@ int register_dataset_tests(void)
 		{"folder loop", test_folder_loop},
 		{"forbidden folder", test_forbidden_folder},
 		{"list", test_list},
+		{"lists with names of classes", test_list_names},
 		{"bad lists", test_bad_lists},
 		{"pack", test_pack},
 		{NULL, NULL},
 	};
 
-	return add_suite("dataset", tests) || register_schema_tests();
+	return add_suite("dataset", tests) || register_schema_tests() || register_region_tests();
 }

@@ -421,5 +421,5 @@ int register_formats_tests(void)
 	};
 
 	return add_suite("safetensors", tensors) || add_suite("h5", hdf5) || register_documents_tests() ||
-	       register_checkpoint_tests() || register_preprocess_tests();
+	       register_checkpoint_tests() || register_preprocess_tests() || register_annotations_tests();
 }

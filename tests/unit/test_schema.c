@@ -22,13 +22,15 @@ struct fixture {
 static const struct vit_config vit = {.image_h = H, .image_w = W};
 static const struct dataset images = {.count = 5, .longest = 11};
 
+static const char *boxes = ""; /* of the next fixture's data */
+
 static void begin_with(struct fixture *f, const char *store, const char *of_deletion)
 {
 	char *text = x_asprintf(
-		"run: {output: o}\nmodel: {path: m}\ndata: {path: d}\nmethods: [dave, random]\n"
+		"run: {output: o}\nmodel: {path: m}\ndata: {path: d%s}\nmethods: [dave, random]\n"
 		"metrics: [deletion: {steps: 7%s}, insertion: {name: ins, steps: 24, fraction: 0.5}]\n"
 		"store: {%s}\n",
-		of_deletion, store);
+		boxes, of_deletion, store);
 	struct err err = {""};
 
 	CU_ASSERT_EQUAL_FATAL(config_parse(&f->config, text, strlen(text), "c.yaml", NULL, 0, &err), 0);
@@ -125,6 +127,38 @@ static void test_adaptive_fields(void)
 	CU_ASSERT_EQUAL(s->count, 11 + 2 + 1 + 2 * (6 + 3));
 	CU_ASSERT_EQUAL(s->summary.count, 2 + 1 + 2 * (4 + 2));
 	CU_ASSERT(schema_in_checksum(s, m[0].scored));
+	end(&f);
+}
+
+/* With data.boxes: three fields more, their axes, and a row of the summary. */
+static void test_region_fields(void)
+{
+	struct fixture f;
+	const struct schema *s = &f.schema;
+	int32_t edge;
+
+	begin(&f, "maps: none");
+	CU_ASSERT(s->region == -1 && s->region_share == -1 && s->boxes == -1);
+	end(&f);
+	boxes = ", boxes: b.csv";
+	begin(&f, "maps: none");
+	boxes = "";
+	CU_ASSERT_PTR_EQUAL(field(s, "/images/region", FIELD_U8, 1), &s->fields[s->region]);
+	CU_ASSERT_PTR_EQUAL(field(s, "/images/region_share", FIELD_F64, 8), &s->fields[s->region_share]);
+	const struct field *b = field(s, "/images/boxes", FIELD_I32, 16 * 4 * 4);
+	CU_ASSERT_PTR_EQUAL(b, &s->fields[s->boxes]);
+	CU_ASSERT(b->ndim == 2 && b->dims[0] == 16 && b->dims[1] == 4);
+	CU_ASSERT(!strcmp(b->axes[0], "/box") && !strcmp(b->axes[1], "/edge"));
+	CU_ASSERT(!strcmp(s->axes[2].path, "/box") && s->axes[2].size == 16 && s->axes[2].value[15] == 15);
+	CU_ASSERT(!strcmp(s->axes[3].path, "/edge") && s->axes[3].size == 4);
+	CU_ASSERT_EQUAL(s->count, 11 + 3 + 2 + 1 + 2 * 2 * 3);
+	CU_ASSERT_STRING_EQUAL(s->summary.rows[2].name, "region_share");
+	CU_ASSERT_EQUAL(s->summary.rows[2].field, s->region_share);
+	CU_ASSERT(schema_in_checksum(s, s->region) && schema_in_checksum(s, s->region_share) &&
+		  schema_in_checksum(s, s->boxes));
+	schema_clear_row(s, f.row);
+	memcpy(&edge, f.row + b->offset + 63 * 4, 4);
+	CU_ASSERT(edge == -1 && !f.row[s->fields[s->region].offset]);
 	end(&f);
 }
 
@@ -338,6 +372,7 @@ int register_schema_tests(void)
 	static const struct named_test tests[] = {
 		{"fields", test_fields},
 		{"fields of an adaptive metric", test_adaptive_fields},
+		{"fields of regions", test_region_fields},
 		{"axes", test_axes},
 		{"rows of the summary", test_summary_rows},
 		{"offsets", test_offsets},
