@@ -54,8 +54,8 @@ struct method_ops {
 	int (*run)(void *scratch, const void *params, const struct method_input *in, float *raw,
 		double *figures, struct err *err);
 
-	/* Can it explain this network? NULL: any. Asked once, before anything runs. */
-	int (*check)(const struct vit_config *c, struct err *err);
+	/* Can it explain this network, with these parameters? NULL: any. Asked once, before anything runs. */
+	int (*check)(const struct vit_config *c, const void *params, struct err *err);
 
 	/* Passes over one image that a run takes, for estimates: forward and backward ones. */
 	void (*passes)(const void *params, double *forward, double *backward);

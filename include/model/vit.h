@@ -148,6 +148,11 @@ void vit_backward_with(const struct vit *vit, struct vit_work *w, float *dx, con
 void vit_backward(const struct vit *vit, struct vit_work *w, float *dx, const float *cotangent,
 	const float *x, struct vit_account *account);
 
+/* patches (n * grid, channels * patch^2): each patch of x (n, channels, H, W) as a row, channel by channel;
+ * and x from patches, the adjoint and inverse. */
+void vit_gather_patches(float *patches, const float *x, const struct vit_config *c, int n);
+void vit_scatter_patches(float *x, const float *patches, const struct vit_config *c, int n);
+
 /* pooled (n, parts, width): the vectors that the head takes from what left the last block (n, vit_queries(),
  * width), normed where there is a final norm; before fc_norm. */
 void vit_pool(float *pooled, const float *stream, const struct vit *vit, int n);

@@ -68,8 +68,9 @@ static int run_effective(void *scratch, const void *params, const struct method_
 	return by_rules(scratch, in, &vit_rules_frozen, false, raw, err);
 }
 
-static int check_bcos(const struct vit_config *c, struct err *err)
+static int check_bcos(const struct vit_config *c, const void *params, struct err *err)
 {
+	(void)params;
 	if (c->bcos)
 		return 0;
 	return err_set(err, "%s is not a B-cos network; effective is the like for others", c->architecture);

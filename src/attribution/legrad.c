@@ -90,8 +90,9 @@ static int run(void *scratch, const void *params, const struct method_input *in,
 	return 0;
 }
 
-static int check(const struct vit_config *c, struct err *err)
+static int check(const struct vit_config *c, const void *params, struct err *err)
 {
+	(void)params;
 	return c->bcos ? err_set(err, "%s is a B-cos network: legrad is not defined for it", c->architecture)
 		       : 0;
 }

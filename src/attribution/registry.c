@@ -4,12 +4,15 @@
 
 #include <string.h>
 
-extern const struct method_ops method_attention_rollout, method_bcos, method_effective, method_gradient,
-	method_input_x_gradient, method_integrated_gradients, method_legrad, method_random, method_smoothgrad;
+extern const struct method_ops method_attention_rollout, method_attnlrp, method_bcos, method_chefer,
+	method_effective, method_gradient, method_input_x_gradient, method_integrated_gradients,
+	method_legrad, method_random, method_smoothgrad;
 
 const struct method_ops *const method_registry[] = {
 	&method_attention_rollout,
+	&method_attnlrp,
 	&method_bcos,
+	&method_chefer,
 	&method_dave,
 	&method_effective,
 	&method_effective_equivariant,

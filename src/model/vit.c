@@ -248,8 +248,7 @@ void vit_work_release(struct vit_work *w)
 	*w = (struct vit_work){0};
 }
 
-/* patches (n * grid, channels * patch^2): each patch of x as a row, channel by channel. */
-static void gather_patches(float *patches, const float *x, const struct vit_config *c, int n)
+void vit_gather_patches(float *patches, const float *x, const struct vit_config *c, int n)
 {
 	size_t p = (size_t)c->patch, width = (size_t)c->image_w;
 
@@ -300,7 +299,7 @@ static void embed_bcos(const struct vit *vit, struct vit_work *w, const float *x
 	size_t image = (size_t)c->channels * (size_t)c->image_h * (size_t)c->image_w;
 
 	if (!c->stem_depth)
-		gather_patches(w->patches, x, c, n);
+		vit_gather_patches(w->patches, x, c, n);
 	for (int i = 0; i < n && c->stem_depth; i++)
 		stem_forward(&w->stem, w->patches + (size_t)i * (size_t)(c->tokens * k),
 			x + (size_t)i * image, c, p, i, mode);
@@ -317,7 +316,7 @@ static void embed(const struct vit *vit, struct vit_work *w, const float *x, int
 	const struct vit_weights *p = &vit->weights;
 	int grid = c->grid_h * c->grid_w, d = c->width, k = vit_patch_inputs(c);
 
-	gather_patches(w->patches, x, c, n);
+	vit_gather_patches(w->patches, x, c, n);
 	for (int i = 0; i < n; i++) {
 		float *t = w->tokens + (size_t)i * (size_t)(c->tokens * d);
 

@@ -294,8 +294,7 @@ static void spread(const struct pass *p, float *dt, const float *dleaving, int l
 		memcpy(dt + (size_t)i * image, dleaving + (size_t)i * part, part * sizeof(*dt));
 }
 
-/* x (n, channels, H, W) from patches as rows: the adjoint (and inverse) of gathering them. */
-static void scatter_patches(float *x, const float *patches, const struct vit_config *c, int n)
+void vit_scatter_patches(float *x, const float *patches, const struct vit_config *c, int n)
 {
 	size_t p = (size_t)c->patch, width = (size_t)c->image_w;
 
@@ -339,7 +338,7 @@ static void embed_backward(const struct pass *p, float *dx, float *dt)
 		if (weights->patch.b)
 			p->account[i].biases += rows_dot(patch_g, weights->patch.b, grid, d);
 	}
-	scatter_patches(dx, p->w->patches, c, p->count);
+	vit_scatter_patches(dx, p->w->patches, c, p->count);
 }
 
 /* The same of a B-cos network: no prefix; positions are added to what the patch layer gives. */
@@ -355,7 +354,7 @@ static void embed_backward_bcos(const struct pass *p, float *dx, float *dt)
 			rows_dot(dt + (size_t)i * (size_t)(c->tokens * d), weights->pos, 1, c->tokens * d);
 	unit_backward(p, p->w->patches, dt, dt, &weights->patch, &p->w->patch, c->tokens, d, k);
 	if (!c->stem_depth)
-		scatter_patches(dx, p->w->patches, c, p->count);
+		vit_scatter_patches(dx, p->w->patches, c, p->count);
 	for (int i = 0; i < p->count && c->stem_depth; i++)
 		stem_backward(&p->w->stem, dx + (size_t)i * pixels,
 			p->w->patches + (size_t)i * (size_t)(c->tokens * k), c, weights, i / p->per,

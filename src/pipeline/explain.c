@@ -198,7 +198,7 @@ int explain(const struct explain_options *o, struct err *err)
 		return -1;
 	void *params = x_calloc(1, ops->params_size);
 	int rc = read_params(params, ops, o, err);
-	if (!rc && ops->check && ops->check(&vit.config, err))
+	if (!rc && ops->check && ops->check(&vit.config, params, err))
 		rc = err_prefix(err, "--method %s", ops->name);
 	if (!rc && o->labels && access(o->labels, R_OK))
 		rc = err_set(err, "%s: cannot read the class names: %s", o->labels, strerror(errno));

@@ -101,7 +101,7 @@ static int check_methods(const struct job *j, struct err *err)
 	for (int i = 0; i < j->c->methods_count; i++) {
 		const struct method_ops *ops = j->c->methods[i].ops;
 
-		if (ops->check && ops->check(&j->vit.config, err))
+		if (ops->check && ops->check(&j->vit.config, j->c->methods[i].params, err))
 			return err_prefix(err, "%s: method %s", j->c->file, j->c->methods[i].name);
 	}
 	return 0;

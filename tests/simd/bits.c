@@ -10,6 +10,7 @@
 #include "kernels/groupnorm.h"
 #include "kernels/layernorm.h"
 #include "kernels/order.h"
+#include "kernels/relevance.h"
 #include "kernels/softmax.h"
 #include "kernels/warp.h"
 
@@ -90,6 +91,29 @@ static void units(void)
 	digest("groupnorm_backward_frozen", out, size);
 }
 
+/* The steps of relevance propagation; some divisors are zero. */
+static void relevances(void)
+{
+	size_t n = (size_t)ROWS * WIDTH, size = n * sizeof(float);
+	float *up = more + n, *down = up + n, *shares = down + n;
+
+	split_signs(up, down, in, n);
+	magnitudes(more, other, n);
+	for (size_t i = 0; i < n; i += 7)
+		more[i] = up[i];
+	digest("signs, magnitudes", more, 3 * size);
+	divide_or_zero(out, other, up, 0.5f, n);
+	digest("divide_or_zero", out, size);
+	join_signs(out, up, down, other, in, n);
+	digest("join_signs", out, size);
+	memcpy(shares, up, size);
+	gamma_shares(shares, more, other, 0.3f, n);
+	digest("gamma_shares", shares, size);
+	digest("gamma_shares signed", more, size);
+	gamma_join(out, more, in, 0.3f, n);
+	digest("gamma_join", out, size);
+}
+
 static void planes(void)
 {
 	struct warp w = {1, 13, 3, -4, 1.05, 0.97};
@@ -152,6 +176,7 @@ int main(void)
 	digest("gelu of large values", out, sizeof(out));
 	rows();
 	units();
+	relevances();
 	planes();
 	return 0;
 }

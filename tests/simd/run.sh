@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.." || exit 1
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 sources=(tests/simd/bits.c src/base/{rng,err,num,arena}.c src/attribution/postprocess.c
-	src/kernels/{bcos,elementwise,filter,gelu,groupnorm,layernorm,order,softmax,warp}.c)
+	src/kernels/{bcos,elementwise,filter,gelu,groupnorm,layernorm,order,relevance,softmax,warp}.c)
 flags=(-std=gnu11 -D_GNU_SOURCE -Iinclude -ffp-contract=off -fno-math-errno -fopenmp-simd)
 passed=0 failed=0 skipped=0
 

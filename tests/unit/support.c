@@ -1,14 +1,17 @@
 #include "support.h"
 
 #include <CUnit/CUnit.h>
+#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/rng.h"
 
+static const char families[] = "tests/golden/families";
 static int skips;
 
 void test_skip(const char *name, const char *why)
@@ -261,4 +264,46 @@ void model_release(struct vit *vit)
 size_t model_pixels(const struct vit *vit)
 {
 	return (size_t)vit->config.channels * (size_t)vit->config.image_h * (size_t)vit->config.image_w;
+}
+
+static int load_family(struct vit *vit, const char *name)
+{
+	char dir[512], head[600];
+	struct err err = {{0}};
+	struct vit_options o = {0};
+
+	snprintf(dir, sizeof(dir), "%s/%s", families, name);
+	snprintf(head, sizeof(head), "%s/head.safetensors", dir);
+	o.head = access(head, R_OK) ? NULL : head;
+	if (!strcmp(name, "dino_interleaved"))
+		o.head_input = VIT_HEAD_INTERLEAVED;
+	if (vit_load(vit, dir, &o, &err)) {
+		printf("    %s\n", err.msg);
+		return -1;
+	}
+	return 0;
+}
+
+int each_family(void (*f)(const char *name, struct vit *vit))
+{
+	DIR *d = opendir(families);
+	struct dirent *entry;
+	int count = 0;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(d);
+	while ((entry = readdir(d))) {
+		struct vit vit;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		int rc = load_family(&vit, entry->d_name);
+		CU_ASSERT_EQUAL(rc, 0);
+		if (rc)
+			continue;
+		f(entry->d_name, &vit);
+		vit_release(&vit);
+		count++;
+	}
+	closedir(d);
+	return count;
 }

@@ -16,6 +16,7 @@ int register_pos_embed_tests(void);
 int register_kernels_tests(void); /* and the suite of planes, in test_planes.c */
 int register_planes_tests(void);
 int register_vit_tests(void);
+int register_lrp_tests(void);
 int register_bcos_tests(void); /* and the suites of test_bcos_vit.c */
 int register_bcos_vit_tests(void);
 int register_dave_tests(void); /* and the suite of test_postprocess.c */
@@ -74,5 +75,9 @@ void model_release(struct vit *vit);
 
 /* Floats of an image of that network. */
 size_t model_pixels(const struct vit *vit);
+
+/* Loads every network of tests/golden/families (an external head where there is one) and calls f; returns how
+ * many. One that cannot be loaded fails the test. */
+int each_family(void (*f)(const char *name, struct vit *vit));
 
 #endif

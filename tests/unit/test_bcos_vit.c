@@ -381,7 +381,7 @@ static void test_method(void)
 		.x = f.x,
 		.targets = &target,
 		.count = 1};
-	CU_ASSERT_EQUAL(ops->check(&f.vit.config, &err), 0);
+	CU_ASSERT_EQUAL(ops->check(&f.vit.config, params, &err), 0);
 	CU_ASSERT_EQUAL(ops->run(scratch, params, &in, raw, NULL, &err), 0);
 	memset(f.cotangent, 0, sizeof(f.cotangent));
 	f.cotangent[2] = 1;
@@ -395,7 +395,7 @@ static void test_method(void)
 		CU_ASSERT(near_one("contribution", raw[i], sum, 1e-6 * (1 + fabs(sum))));
 	}
 	model_init(&other, &plain);
-	CU_ASSERT_EQUAL(ops->check(&other.config, &err), -1);
+	CU_ASSERT_EQUAL(ops->check(&other.config, params, &err), -1);
 	CU_ASSERT(says(&err, "not a B-cos network", other.config.architecture, NULL));
 	model_release(&other);
 	arena_release(&a);

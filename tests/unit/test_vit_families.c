@@ -3,18 +3,13 @@
 #include "support.h"
 
 #include <CUnit/CUnit.h>
-#include <dirent.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/err.h"
 
 enum { BATCH = 3, CLASSES = 5 };
-
-static const char folder[] = "tests/golden/families";
 
 /* One forward pass that keeps everything serves the frozen backward pass too, and any number of passes: the
  * same bits as the frozen pass of its own. */
@@ -37,25 +32,6 @@ static void check_frozen_after_gradient(
 	CU_ASSERT(same_bits(logits, other, CLASSES));
 	free(after);
 	free(own);
-}
-
-/* Loads tests/golden/families/NAME, with its external head where there is one. */
-static int load(struct vit *vit, const char *name)
-{
-	char dir[512], head[600];
-	struct err err = {{0}};
-	struct vit_options o = {0};
-
-	snprintf(dir, sizeof(dir), "%s/%s", folder, name);
-	snprintf(head, sizeof(head), "%s/head.safetensors", dir);
-	o.head = access(head, R_OK) ? NULL : head;
-	if (!strcmp(name, "dino_interleaved"))
-		o.head_input = VIT_HEAD_INTERLEAVED;
-	if (vit_load(vit, dir, &o, &err)) {
-		printf("    %s\n", err.msg);
-		return -1;
-	}
-	return 0;
 }
 
 static void close_to(const char *name, const float *got, const float *want, size_t n)
@@ -95,34 +71,20 @@ static void check_mode(
 	free(shared);
 }
 
+static void check_family(const char *name, struct vit *vit)
+{
+	float cotangent[BATCH * CLASSES], *x = new_normal(BATCH * model_pixels(vit), 1, 72);
+
+	CU_ASSERT_EQUAL_FATAL(vit->config.classes, CLASSES);
+	random_normal(cotangent, BATCH * CLASSES, 1, 71);
+	check_mode(name, vit, x, cotangent, VIT_EFFECTIVE);
+	check_mode(name, vit, x, cotangent, VIT_GRADIENT);
+	free(x);
+}
+
 static void test_families(void)
 {
-	DIR *d = opendir(folder);
-	struct dirent *entry;
-	float cotangent[BATCH * CLASSES];
-	int count = 0;
-
-	CU_ASSERT_PTR_NOT_NULL_FATAL(d);
-	random_normal(cotangent, BATCH * CLASSES, 1, 71);
-	while ((entry = readdir(d))) {
-		struct vit vit;
-
-		if (entry->d_name[0] == '.')
-			continue;
-		int rc = load(&vit, entry->d_name);
-		CU_ASSERT_EQUAL(rc, 0);
-		if (rc)
-			continue;
-		CU_ASSERT_EQUAL_FATAL(vit.config.classes, CLASSES);
-		float *x = new_normal(BATCH * model_pixels(&vit), 1, 72);
-		check_mode(entry->d_name, &vit, x, cotangent, VIT_EFFECTIVE);
-		check_mode(entry->d_name, &vit, x, cotangent, VIT_GRADIENT);
-		free(x);
-		vit_release(&vit);
-		count++;
-	}
-	closedir(d);
-	CU_ASSERT(count >= 29);
+	CU_ASSERT(each_family(check_family) >= 29);
 }
 
 int register_vit_families_tests(void)
