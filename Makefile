@@ -70,6 +70,10 @@ $(BUILD)/tests/pixels: $(BUILD)/obj/tests/pillow/pixels.o $(BUILD)/libdave.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
 
+$(BUILD)/tests/judge: $(BUILD)/obj/tests/metrics/judge.o $(BUILD)/libdave.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
+
 # Loaded into the programs by tests/runs/test_faults.py: without sanitizers, which want to come first.
 $(BUILD)/tests/shim.so: tests/faults/shim.c
 	@mkdir -p $(@D)
@@ -98,7 +102,7 @@ $(BUILD)/tests/kernels: $(BUILD)/obj/tests/bench/kernels.o $(BUILD)/libdave.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
 
-programs: $(TOOLS) $(BUILD)/tests/unit $(BUILD)/tests/pixels $(BUILD)/tests/board $(BENCHES) $(BUILD)/tests/shim.so
+programs: $(TOOLS) $(BUILD)/tests/unit $(BUILD)/tests/pixels $(BUILD)/tests/judge $(BUILD)/tests/board $(BENCHES) $(BUILD)/tests/shim.so
 
 demo:
 	@.ci/setup demo

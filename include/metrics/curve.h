@@ -6,7 +6,8 @@
  * the image and replaces pixels by the substrate; insertion starts from the substrate and brings pixels back.
  * Points lie at 0, s, 2s, ... pixels with s = floor(floor(fraction * pixels) / steps), and at the end: where
  * s does not divide it, the last stride is shorter (dave: 1 + 128 strides of 352 + a tail of 102 = 130
- * points). auc is the trapezoid over the true fraction of pixels changed, from 0 to `fraction`.
+ * points). With `remainder: spread` they lie at floor(pixels * fraction * i / steps) instead. auc is the
+ * trapezoid over the true fraction of pixels changed, from 0 to `fraction`.
  *
  * The clean image is not scored again. Of the other points, all are scored, or with `points: adaptive` as
  * many as the integral needs (metrics/adaptive.h); the curve is straight between those.
@@ -17,18 +18,19 @@
 #include "metrics/metric.h"
 
 enum { CURVE_MOST, CURVE_LEAST };
-enum { CURVE_CONSTANT, CURVE_BLUR };
+enum { CURVE_CONSTANT, CURVE_BLUR, CURVE_BLACK };
 enum { CURVE_GAUSSIAN, CURVE_RISE };
 enum { CURVE_MAP, CURVE_RAW };
 enum { CURVE_PROBABILITY, CURVE_LOGIT };
 enum { CURVE_UNIFORM, CURVE_ADAPTIVE };
+enum { CURVE_STEP, CURVE_SPREAD };
 enum { CURVE_AUC, CURVE_AUC_PUBLISHED, CURVE_AUC_ERROR, CURVE_POINTS_SCORED, CURVE_FIGURES };
 
 struct curve_params {
 	int order; /* CURVE_MOST first or CURVE_LEAST first */
 	double fraction;
 	int steps;
-	int substrate; /* CURVE_CONSTANT (0 in normalised space) or CURVE_BLUR */
+	int substrate; /* CURVE_CONSTANT (0 in normalised space), CURVE_BLUR or CURVE_BLACK (0 before it) */
 	int kernel;    /* of the blur: CURVE_GAUSSIAN or CURVE_RISE */
 	int kernel_size;
 	double sigma;
@@ -38,6 +40,7 @@ struct curve_params {
 	double min_probability;
 	int points; /* CURVE_UNIFORM or CURVE_ADAPTIVE */
 	double tolerance;
+	int remainder; /* CURVE_STEP or CURVE_SPREAD */
 };
 
 /* The members of struct metric_ops that both metrics share; see there. params: a struct curve_params. */
@@ -66,9 +69,14 @@ extern const struct metric_figure curve_figures[];
 		{"fraction", OPT_DOUBLE, CURVE_AT(fraction), "1", 0.001, 1, NULL,                            \
 			"fraction of the pixels that change"},                                               \
 		{"steps", OPT_INT, CURVE_AT(steps), "128", 1, 1000000, NULL,                                 \
-			"steps of an equal number of pixels (a remainder makes one more, shorter)"},         \
-		{"substrate", OPT_CHOICE, CURVE_AT(substrate), default_substrate, 0, 0, "constant|blur",     \
-			"what pixels are replaced by: 0 in normalised space, or the blurred image"},         \
+			"steps of an equal number of pixels"},                                               \
+		{"remainder", OPT_CHOICE, CURVE_AT(remainder), "step", 0, 0, "step|spread",                  \
+			"where pixels are left over by equal steps: one more step, shorter; or spread over " \
+			"all steps"},                                                                        \
+		{"substrate", OPT_CHOICE, CURVE_AT(substrate), default_substrate, 0, 0,                      \
+			"constant|blur|black",                                                               \
+			"what pixels are replaced by: 0 in normalised space, the blurred image, or black "   \
+			"(0 before normalisation)"},                                                         \
 		{"kernel", OPT_CHOICE, CURVE_AT(kernel), "gaussian", 0, 0, "gaussian|rise",                  \
 			"of the blur: a normalised Gaussian, or RISE's with its folded ends"},               \
 		{"kernel_size", OPT_INT, CURVE_AT(kernel_size), "31", 1, 255, NULL,                          \

@@ -63,8 +63,9 @@ struct substrate_memo {
 /* What is judged. */
 struct metric_input {
 	int channels, height, width;
-	int patch;                   /* pixels of a token's square */
+	int patch;                   /* pixels of a token's square, of which the image is a whole number */
 	const float *x;              /* (channels, H, W), normalised */
+	const float *black;          /* (channels): what x is where the picture is black */
 	const float *raw;            /* (H, W): signed channel sum of the attribution */
 	const float *map;            /* (H, W): post-processed or normalised */
 	const unsigned char *region; /* (H, W): 1 where the annotated object of the image's label is, else 0;
@@ -127,7 +128,8 @@ struct metric_ops {
 
 	/* Points of the curve for a plane of that size, start included; 0: no curve. */
 	int (*points)(const void *params, int height, int width);
-	/* The abscissa (points): fraction of the pixels changed, or of what the metric changes. */
+	/* The abscissa (points): fraction of the pixels changed, or of what `axis` says. */
+	const char *axis; /* NULL: of the pixels */
 	void (*fractions)(const void *params, double *fraction, int height, int width);
 
 	/* Does the metric choose for every image which points of the curve to score? Then `scored` is stored
@@ -144,7 +146,8 @@ struct metric_ops {
 	 */
 	double (*forwards)(const void *params, int height, int width);
 
-	/* Maps of images of the usual size that it asks the explainer for, likewise. NULL: none. */
+	/* Maps that it asks the explainer for, likewise; of a metric with grid(), grids, each explained for
+	 * all its cells. NULL: none. */
 	double (*explanations)(const void *params);
 };
 

@@ -33,4 +33,7 @@ void preprocess_sources(int *column, int *row, const struct vit_config *c, int w
 /* x (3, H, W) = (pixels / 255 - mean) / std; of a B-cos network (6, H, W), the last three 1 - the first. */
 void preprocess_normalise(float *x, const unsigned char *pixels, const struct vit_config *c);
 
+/* black (channels): what preprocess_normalise() makes of a black pixel. */
+void preprocess_black(float *black, const struct vit_config *c);
+
 #endif

@@ -35,6 +35,7 @@ struct evaluator {
 	size_t shared_from;    /* scratch of methods and metrics, one after the other, begins here */
 	unsigned char *pixels; /* (H, W, 3) */
 	float *x;              /* (channels, H, W) */
+	float *black;          /* (channels): of a black pixel */
 	float *raw, *map;      /* (H, W) */
 	float *logits;         /* (batch, classes) of images that metrics make */
 	struct metric_output out;

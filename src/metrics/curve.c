@@ -3,6 +3,7 @@
 #include "kernels/filter.h"
 #include "kernels/order.h"
 #include "metrics/adaptive.h"
+#include "metrics/maps.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -60,10 +61,19 @@ int curve_check(const void *params, struct err *err)
 	return 0;
 }
 
+/* Steps that the remainder is spread over: none is without a pixel. */
+static int spread_steps(const struct curve_params *p, int total)
+{
+	return total < p->steps ? total : p->steps;
+}
+
 int curve_points(const void *params, int height, int width)
 {
-	int total = total_pixels(params, height * width), stride = stride_pixels(params, height * width);
+	const struct curve_params *p = params;
+	int total = total_pixels(p, height * width), stride = stride_pixels(p, height * width);
 
+	if (p->remainder == CURVE_SPREAD)
+		return 1 + spread_steps(p, total);
 	return 1 + (total + stride - 1) / stride;
 }
 
@@ -73,6 +83,10 @@ static int changed_at(const struct curve_params *p, int i, int pixels)
 	int total = total_pixels(p, pixels);
 	long changed = (long)i * stride_pixels(p, pixels);
 
+	if (p->remainder == CURVE_SPREAD && i < spread_steps(p, total))
+		changed = (long)(p->fraction * i / spread_steps(p, total) * pixels);
+	else if (p->remainder == CURVE_SPREAD)
+		changed = total;
 	return changed < total ? (int)changed : total;
 }
 
@@ -134,9 +148,9 @@ static void make_substrate(struct scratch *s, const struct curve_params *p, cons
 	size_t plane = (size_t)in->height * (size_t)in->width;
 	float taps[FILTER_MAX_TAPS];
 
-	if (p->substrate == CURVE_CONSTANT) {
+	if (p->substrate != CURVE_BLUR) {
 		for (size_t i = 0; i < plane * (size_t)in->channels; i++)
-			s->substrate[i] = 0;
+			s->substrate[i] = p->substrate == CURVE_BLACK ? in->black[i / plane] : 0;
 		return;
 	}
 	if (p->kernel == CURVE_RISE)
@@ -300,9 +314,8 @@ int curve_run(void *scratch, const struct curve_params *p, const struct metric_i
 		out->figures[i] = NAN;
 	if (!qualifies(p, in))
 		return 0;
-	for (int i = 0; i < pixels; i++)
-		if (isnan(value[i]))
-			return err_set(err, "the map is not a number at pixel %d", i);
+	if (map_check(value, (size_t)pixels, err))
+		return -1;
 	order_rank(s->rank, value, pixels, p->order == CURVE_MOST, s->sort);
 	make_substrate(s, p, in);
 	return score_curve(&job, out->figures, err);

@@ -16,6 +16,13 @@ static const struct metric_preset presets[] = {
 		"order=least fraction=0.9 steps=128 substrate=blur kernel=gaussian kernel_size=31 sigma=7 "
 		"rank=raw "
 		"correct_only=true min_probability=0.9"},
+	{"chefer",
+		"Chefer's positive perturbation: most important first, 10 to 90 % of the pixels in steps of "
+		"10 % and "
+		"the clean image, to black; her AUC is auc_published, of hits where ours is of probabilities",
+		"order=most fraction=0.9 steps=9 remainder=spread substrate=black"},
+	{"chefer_negative", "Chefer's negative perturbation: the same, least important first",
+		"order=least fraction=0.9 steps=9 remainder=spread substrate=black"},
 	{NULL, NULL, NULL},
 };
 

@@ -2,11 +2,22 @@
 
 #include <string.h>
 
-extern const struct metric_ops metric_deletion, metric_insertion;
+extern const struct metric_ops metric_deletion, metric_energypg, metric_entropy, metric_grid_artifact,
+	metric_gridpg, metric_insertion, metric_pointing_game, metric_randomisation, metric_sensitivity_max,
+	metric_sparseness, metric_stability;
 
 const struct metric_ops *const metric_registry[] = {
 	&metric_deletion,
+	&metric_energypg,
+	&metric_entropy,
+	&metric_grid_artifact,
+	&metric_gridpg,
 	&metric_insertion,
+	&metric_pointing_game,
+	&metric_randomisation,
+	&metric_sensitivity_max,
+	&metric_sparseness,
+	&metric_stability,
 	NULL,
 };
 

@@ -91,3 +91,12 @@ void preprocess_normalise(float *x, const unsigned char *pixels, const struct vi
 	for (size_t i = 0; c->bcos && i < 3 * plane; i++)
 		x[3 * plane + i] = 1 - x[i];
 }
+
+void preprocess_black(float *black, const struct vit_config *c)
+{
+	for (int ch = 0; ch < 3; ch++) {
+		black[ch] = (0.0f - c->mean[ch]) / c->std[ch];
+		if (c->bcos)
+			black[3 + ch] = 1 - black[ch];
+	}
+}

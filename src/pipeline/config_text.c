@@ -127,6 +127,8 @@ static void reference_rows(FILE *out, const struct option_row *options)
 {
 	char expected[256];
 
+	if (!options->name)
+		return;
 	fputs("| key | value | default | meaning |\n| --- | --- | --- | --- |\n", out);
 	for (const struct option_row *o = options; o->name; o++) {
 		fprintf(out, "| `%s` | ", o->name);
@@ -157,7 +159,8 @@ void config_reference(FILE *out)
 		fprintf(out, "### metric `%s`\n\n%s.\n\n", m->name, m->help);
 		for (const struct metric_preset *p = m->presets; p && p->name; p++)
 			fprintf(out, "- `preset: %s`: %s (`%s`)\n", p->name, p->help, p->settings);
-		fputc('\n', out);
+		if (m->presets)
+			fputc('\n', out);
 		reference_rows(out, m->options);
 	}
 }

@@ -99,6 +99,7 @@ static void carve(struct evaluator *e, const struct config *c, const struct vit_
 
 	e->pixels = arena_take(a, plane, 3);
 	e->x = arena_floats(a, (size_t)vit->channels * plane);
+	e->black = arena_floats(a, (size_t)vit->channels);
 	e->raw = arena_floats(a, plane);
 	e->map = arena_floats(a, plane);
 	e->logits = arena_floats(a, (size_t)batch * (size_t)vit->classes);
@@ -137,6 +138,7 @@ void evaluator_init(struct evaluator *e, const struct config *c, const struct vi
 	carve(e, c, &vit->config, g, e->batch);
 	arena_allocate(&e->arena);
 	carve(e, c, &vit->config, g, e->batch);
+	preprocess_black(e->black, &vit->config);
 	if (needs(c) & METRIC_RANDOMISES)
 		vit_random_init(&e->random, vit, c->run.seed);
 	for (int i = 0; i < g->count; i++)
@@ -177,21 +179,20 @@ double evaluator_pass_macs(const struct config *c, const struct vit_config *vit)
 static void add_metric(const struct config_metric *m, const struct vit_config *vit, const struct grids *g,
 	enum vit_mode mode, double f, double b, double *forward, double *backward, double *macs)
 {
-	double maps = m->ops->explanations ? m->ops->explanations(m->params) : 0;
+	double maps = m->ops->explanations ? m->ops->explanations(m->params) : 0, cells = 1;
 	double scored = m->ops->forwards ? m->ops->forwards(m->params, vit->image_h, vit->image_w) : 0;
+	const struct vit_config *c = vit;
 	struct metric_grid spec;
 
+	if (m->ops->grid) {
+		m->ops->grid(m->params, &spec);
+		c = &g->entry[grids_find(g, &spec)].vit->config;
+		cells = spec.n * spec.n;
+	}
 	*forward += scored + maps * f;
-	*backward += maps * b;
-	*macs += (scored + maps * f) * vit_macs_forward(vit) + maps * b * vit_macs_backward(vit, mode);
-	if (!m->ops->grid)
-		return;
-	m->ops->grid(m->params, &spec);
-	const struct vit_config *c = &g->entry[grids_find(g, &spec)].vit->config;
-	double cells = spec.n * spec.n;
-	*forward += f;
-	*backward += cells * b;
-	*macs += f * vit_macs_forward(c) + cells * b * vit_macs_backward(c, mode);
+	*backward += maps * cells * b;
+	*macs += scored * vit_macs_forward(vit) + maps * f * vit_macs_forward(c) +
+		 maps * cells * b * vit_macs_backward(c, mode);
 }
 
 void evaluator_passes(const struct config *c, const struct vit_config *vit, const struct grids *g,
@@ -354,6 +355,7 @@ static int run_metric(struct evaluator *e, int m, int k, unsigned char *row, str
 		.width = c->image_w,
 		.patch = c->patch,
 		.x = e->x,
+		.black = e->black,
 		.raw = e->raw,
 		.map = e->map,
 		.probability = e->probability,

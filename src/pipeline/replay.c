@@ -271,9 +271,10 @@ static int replay_curves(struct replay *p, const char *group, const float *x, in
 		struct curve_params params;
 	} kinds[] = {
 		{"curve_dave", {CURVE_LEAST, 0.9, 128, CURVE_BLUR, CURVE_GAUSSIAN, 31, 7, CURVE_MAP,
-				       CURVE_PROBABILITY, 0, 0, CURVE_UNIFORM, 0}},
-		{"curve_most_constant", {CURVE_MOST, 0.5, 32, CURVE_CONSTANT, CURVE_GAUSSIAN, 31, 7,
-						CURVE_MAP, CURVE_PROBABILITY, 0, 0, CURVE_UNIFORM, 0}},
+				       CURVE_PROBABILITY, 0, 0, CURVE_UNIFORM, 0, CURVE_STEP}},
+		{"curve_most_constant",
+			{CURVE_MOST, 0.5, 32, CURVE_CONSTANT, CURVE_GAUSSIAN, 31, 7, CURVE_MAP,
+				CURVE_PROBABILITY, 0, 0, CURVE_UNIFORM, 0, CURVE_STEP}},
 	};
 	char path[256];
 	int rc = 0;

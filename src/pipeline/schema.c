@@ -54,6 +54,7 @@ static const struct image_field region_fields[] = {
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 
 static const char only_regions[] = " (only with `data.boxes`)";
+static const char pixels_axis[] = "fraction of the pixels changed";
 static const char scored_help[] = "1 where the curve was scored, 0 where it is interpolated";
 
 static int add_field(struct schema *s, char *path, const char *help, enum field_type type, size_t text_size)
@@ -117,7 +118,7 @@ static void add_metric(struct schema *s, struct metric_fields *mf, const char *m
 	mf->curve = mf->scored = -1;
 	if (points) {
 		char *axis = x_asprintf("/methods/%s/%s/fraction", method, m->name);
-		double *value = add_axis(s, axis, "fraction of the pixels changed", (size_t)points);
+		double *value = add_axis(s, axis, m->ops->axis ? m->ops->axis : pixels_axis, (size_t)points);
 
 		m->ops->fractions(m->params, value, vit->image_h, vit->image_w);
 		mf->curve = add_field(
@@ -416,9 +417,10 @@ void schema_reference(FILE *out)
 		if (ops->points)
 			fprintf(out,
 				"| `/methods/<method>/%s/curve` | float32 | image, fraction | %s |\n"
-				"| `/methods/<method>/%s/fraction` | float64 | fraction | fraction of the "
-				"pixels changed: the scale of that axis |\n",
-				ops->name, ops->help, ops->name);
+				"| `/methods/<method>/%s/fraction` | float64 | fraction | %s: the scale of "
+				"that "
+				"axis |\n",
+				ops->name, ops->help, ops->name, ops->axis ? ops->axis : pixels_axis);
 		if (ops->points && ops->adaptive)
 			fprintf(out, "| `/methods/<method>/%s/scored` | uint8 | image, fraction | %s%s |\n",
 				ops->name, scored_help, only_adaptive);

@@ -270,4 +270,5 @@ def body(t, b):
     ties(t, b, w)
 
 
-main(body)
+if __name__ == '__main__':
+    main(body)

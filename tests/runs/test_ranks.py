@@ -116,6 +116,9 @@ def batch(t, b):
 
 
 def body(t, b):
+    more = ['grid_artifact', 'sparseness', 'entropy', {'deletion': {'name': 'chefer', 'preset': 'chefer'}},
+            {'stability': {'draws': 2}}, {'sensitivity_max': {'draws': 2}}, {'randomisation': {'stages': 2}}]
+    b.write('config.yaml', changed(base_config(), metrics=base_config()['metrics'] + more))
     ranks_agree(t, b)
     order_is_irrelevant(t, b)
     limit(t, b)

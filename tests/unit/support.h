@@ -24,6 +24,8 @@ int register_postprocess_tests(void);
 int register_curve_tests(void); /* and the suites of test_adaptive.c and test_curve_points.c */
 int register_adaptive_tests(void);
 int register_curve_points_tests(void);
+int register_metrics_tests(void); /* and the suite of test_metrics_explain.c */
+int register_metrics_explain_tests(void);
 int register_image_tests(void);
 int register_base_tests(void);
 int register_formats_tests(void);

@@ -370,7 +370,7 @@ static void test_reference(void)
 			CU_ASSERT(strstr(texts[k], method_registry[i]->name) &&
 				  strstr(texts[k], method_registry[i]->help));
 		for (int i = 0; metric_registry[i]; i++)
-			for (const struct metric_preset *p = metric_registry[i]->presets; p->name; p++)
+			for (const struct metric_preset *p = metric_registry[i]->presets; p && p->name; p++)
 				CU_ASSERT(strstr(texts[k], p->help) != NULL);
 		free(texts[k]);
 	}

@@ -1,4 +1,5 @@
 /* src/metrics/curve.c, deletion.c, insertion.c, with a scorer whose curves can be worked out by hand. */
+#include "metric_job.h"
 #include "support.h"
 
 #include <CUnit/CUnit.h>
@@ -41,25 +42,10 @@ static int fake_score(
 static struct curve_params params_of(const char *metric, const char *preset)
 {
 	const struct metric_ops *ops = metric_find(metric);
-	const struct metric_preset *set = ops->presets;
 	struct curve_params p;
-	struct err err = {{0}};
-	char text[512], *rest = text;
 
-	memset(&p, 0x7f, sizeof(p));
 	CU_ASSERT_EQUAL(ops->params_size, sizeof(p));
-	option_defaults(&p, ops->options);
-	while (preset && set->name && strcmp(set->name, preset))
-		set++;
-	strcpy(text, preset ? set->settings : "");
-	for (char *word; (word = strsep(&rest, " "));)
-		if (*word) {
-			char *value = strchr(word, '=');
-
-			*value++ = 0;
-			CU_ASSERT_EQUAL(option_set(&p, option_find(ops->options, word), value, &err), 0);
-		}
-	CU_ASSERT_EQUAL(ops->check(&p, &err), 0);
+	metric_settings(&p, ops, preset ? metric_preset(ops, preset) : NULL);
 	return p;
 }
 
@@ -138,6 +124,25 @@ static void test_presets(void)
 	check_points("deletion", NULL, 129, 392, 50176);
 }
 
+/* int(50176 * 0.1), ..., int(50176 * 0.9), as Python has them. */
+static void test_spread(void)
+{
+	static const int removed[] = {0, 5017, 10035, 15052, 20070, 25088, 30105, 35123, 40140, 45158};
+	struct curve_params p = params_of("deletion", "chefer");
+	double fraction[10];
+
+	CU_ASSERT_EQUAL_FATAL(curve_points(&p, 224, 224), 10);
+	CU_ASSERT_EQUAL(curve_forwards(&p, 0, 224, 224), 9);
+	curve_fractions(&p, fraction, 224, 224);
+	for (int i = 0; i < 10; i++)
+		CU_ASSERT_EQUAL(fraction[i], removed[i] / 50176.0);
+	p.steps = 128; /* fewer pixels than steps: 0.9 * 7 = 6 steps of a pixel at least */
+	CU_ASSERT_EQUAL_FATAL(curve_points(&p, 7, 1), 7);
+	curve_fractions(&p, fraction, 7, 1);
+	for (int i = 0; i < 7; i++)
+		CU_ASSERT_EQUAL(fraction[i], i / 7.0);
+}
+
 static void test_preset_settings(void)
 {
 	struct curve_params d = params_of("deletion", "dave"), r = params_of("insertion", "rise");
@@ -150,6 +155,11 @@ static void test_preset_settings(void)
 	CU_ASSERT(r.kernel == CURVE_RISE && r.kernel_size == 11 && r.sigma == 5 && r.rank == CURVE_MAP);
 	CU_ASSERT(r.correct_only == 0 && r.min_probability == 0);
 	CU_ASSERT(e.order == CURVE_MOST && e.substrate == CURVE_CONSTANT && e.rank == CURVE_MAP);
+	struct curve_params c = params_of("deletion", "chefer"), n = params_of("deletion", "chefer_negative");
+	CU_ASSERT(c.order == CURVE_MOST && c.fraction == 0.9 && c.steps == 9 && c.substrate == CURVE_BLACK);
+	CU_ASSERT(c.remainder == CURVE_SPREAD && n.remainder == CURVE_SPREAD && d.remainder == CURVE_STEP);
+	CU_ASSERT(n.order == CURVE_LEAST && n.fraction == 0.9 && n.steps == 9 && n.substrate == CURVE_BLACK);
+	CU_ASSERT(c.rank == CURVE_MAP && !c.correct_only && c.score == CURVE_PROBABILITY);
 }
 
 /* Fewer pixels than steps: one pixel a step, never none. */
@@ -364,6 +374,29 @@ static void test_blur(void)
 	check_blur(CURVE_RISE, 11, 5, "deletion");
 }
 
+/* Each channel has its own black; the memo tells it from the other substrates. */
+static void test_black(void)
+{
+	static const float x[] = {1, 2, 4, 8, 16, 32, 64, 128}, black[] = {-1, -3};
+	struct curve_params p = params_of("deletion", "chefer");
+	struct substrate_memo memo = {0};
+	struct job j;
+
+	job_init(&j, 2, 2, 2, x, map_2x2); /* the order is 2, 0, 3, 1 */
+	j.in.black = black;
+	j.in.substrates = &memo;
+	p.fraction = 1;
+	p.steps = 4;
+	CU_ASSERT_EQUAL(job_run(&j, "deletion", &p), 0);
+	expect(&j, "black", (double[]){255, 183, 162, 22, -16}, 5, 486.5 / 4, 25 * 486.5);
+	p.substrate = CURVE_CONSTANT;
+	CU_ASSERT_EQUAL(job_run(&j, "deletion", &p), 0);
+	CU_ASSERT(j.curve[4] == 0 && memo.count == 2);
+	p.substrate = CURVE_BLACK;
+	CU_ASSERT_EQUAL(job_run(&j, "insertion", &p), 0);
+	CU_ASSERT(j.curve[0] == -16 && j.curve[4] == 255 && memo.count == 2);
+}
+
 static void test_rank_raw_or_map(void)
 {
 	static const float raw[] = {-5, 1, 2, 3}, map[] = {0.4f, 0.3f, 0.2f, 0.1f};
@@ -490,24 +523,11 @@ static void test_published_area(void)
 	CU_ASSERT(near_one("auc_published", figures[1], 90 * sum / 129, 1e-11));
 }
 
-static void test_registry(void)
-{
-	CU_ASSERT_PTR_NULL(metric_find("delet"));
-	for (int m = 0; metric_registry[m]; m++) {
-		const struct metric_ops *ops = metric_registry[m];
-
-		CU_ASSERT_PTR_EQUAL(metric_find(ops->name), ops);
-		CU_ASSERT_EQUAL(metric_figure_count(ops), CURVE_FIGURES);
-		CU_ASSERT_STRING_EQUAL(ops->figures[0].name, "auc");
-		for (const struct metric_preset *s = ops->presets; s->name; s++)
-			params_of(ops->name, s->name);
-	}
-}
-
 int register_curve_tests(void)
 {
 	static const struct named_test tests[] = {
 		{"points of the presets", test_presets},
+		{"a remainder spread over the steps", test_spread},
 		{"settings of the presets", test_preset_settings},
 		{"tiny planes", test_tiny_planes},
 		{"an even kernel is refused", test_check},
@@ -517,13 +537,13 @@ int register_curve_tests(void)
 		{"ties go by index", test_ties},
 		{"infinite values have a rank", test_infinite_values_rank},
 		{"blurred substrate", test_blur},
+		{"black substrate", test_black},
 		{"rank by raw or map", test_rank_raw_or_map},
 		{"images that do not qualify", test_qualification},
 		{"NaN in the map", test_nan_map},
 		{"an error of the scorer", test_scorer_fails},
 		{"batches of the scorer", test_batches},
 		{"the published area", test_published_area},
-		{"registry", test_registry},
 		{NULL, NULL},
 	};
 

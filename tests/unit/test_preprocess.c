@@ -120,6 +120,25 @@ static void test_normalise(void)
 				x[ch * 4 + p], (pixels[3 * p + ch] / 255.0 - c.mean[ch]) / c.std[ch], 3e-7);
 }
 
+/* Of three channels, and of B-cos's six. */
+static void test_black(void)
+{
+	struct vit_config c = preprocessing(1, 1);
+	const unsigned char pixel[3] = {0, 0, 0};
+	float x[6], black[6];
+
+	c.image_w = c.image_h = 1;
+	for (int bcos = 0; bcos < 2; bcos++) {
+		c.bcos = bcos;
+		for (int ch = 0; ch < 6; ch++)
+			x[ch] = black[ch] = 99;
+		preprocess_normalise(x, pixel, &c);
+		preprocess_black(black, &c);
+		CU_ASSERT(same_bits(x, black, 6));
+		CU_ASSERT(x[0] != x[2] && (black[5] == 99) == !bcos);
+	}
+}
+
 /* At the size of the network nothing is resampled: the crop alone. */
 static void test_pixels_crop(void)
 {
@@ -164,6 +183,7 @@ int register_preprocess_tests(void)
 		{"geometry of an input that is not square", test_geometry_not_square},
 		{"geometry: as defined", test_geometry_definition},
 		{"normalise", test_normalise},
+		{"black", test_black},
 		{"crop without resize", test_pixels_crop},
 		{"too thin", test_pixels_too_thin},
 		{NULL, NULL},
