@@ -320,11 +320,11 @@ static void test_grid_estimates(void)
 	metric_settings(params, ops, "n=3 cells=rescaled fraction=0.5 min_probability=0.75");
 	ops->grid(params, &grid);
 	CU_ASSERT(grid.n == 3 && grid.rescaled && grid.min_probability == 0.75);
-	CU_ASSERT_EQUAL(ops->explanations(params), 4.5);
+	CU_ASSERT_EQUAL(ops->explanations(params), 0.5);
 	metric_settings(params, ops, NULL);
 	ops->grid(params, &grid);
 	CU_ASSERT(grid.n == 2 && !grid.rescaled && grid.min_probability == 0.5);
-	CU_ASSERT_EQUAL(ops->explanations(params), 16);
+	CU_ASSERT_EQUAL(ops->explanations(params), 1);
 	metric_settings(params, metric_find("sensitivity_max"), NULL);
 	CU_ASSERT_EQUAL(metric_find("sensitivity_max")->explanations(params), 10);
 	metric_settings(params, metric_find("stability"), "draws=3");
