@@ -22,6 +22,7 @@ enum rng_purpose {
 	RNG_SENSITIVITY, /* the same of `sensitivity_max` */
 	RNG_GRID,        /* which images make a grid of `gridpg`, and where they lie */
 	RNG_REINIT,      /* weights of metric `randomisation` */
+	RNG_SUBSET,      /* which images a costly metric judges */
 };
 
 /* Which stream of numbers. */

@@ -21,6 +21,17 @@ enum { MAP_STORED, MAP_RAW };
 			"judge the stored map, or the raw signed channel sum"                                \
 	}
 
+/* For metrics that take many maps: only some of the images; the option row. */
+#define MAP_FRACTION_OPTION(type)                                                                            \
+	{                                                                                                    \
+		"fraction", OPT_DOUBLE, offsetof(type, fraction), "1", 0, 1, NULL,                           \
+			"of the images, drawn at random, the same for all metrics; the others have no "      \
+			"figures"                                                                            \
+	}
+
+/* Is the image one of that fraction? Those of a smaller fraction are among those of a larger one. */
+int map_chosen(const struct metric_input *in, double fraction);
+
 /* The map that the option says. */
 const float *map_of(const struct metric_input *in, int of);
 

@@ -5,8 +5,6 @@
  */
 #include "metrics/maps.h"
 
-#include "base/rng.h"
-
 #include <math.h>
 
 enum { CELLS_NATIVE, CELLS_RESCALED };
@@ -24,8 +22,7 @@ static const struct option_row options[] = {
 		"every cell has the size of an image (the positional table is resampled), or the grid has"},
 	{"min_probability", OPT_DOUBLE, AT(min_probability), "0.5", 0, 1, NULL,
 		"images of a grid are classified right, with at least this probability"},
-	{"fraction", OPT_DOUBLE, AT(fraction), "1", 0, 1, NULL,
-		"of the images, chosen at random, that a grid is made about; the others have no figures"},
+	MAP_FRACTION_OPTION(struct gridpg_params),
 	MAP_OF_OPTION(struct gridpg_params),
 	OPTION_END,
 };
@@ -88,15 +85,6 @@ static double cell_share(const float *map, int n, int cell, int height, int widt
 	return map_share(inside, map_positive(map, NULL, (size_t)height * (size_t)width));
 }
 
-/* Is a grid to be made about this image? */
-static int chosen(const struct gridpg_params *p, const struct metric_input *in)
-{
-	double u;
-
-	rng_uniform(&u, 1, (struct rng_key){in->seed, in->image, 0xffffffff, RNG_GRID});
-	return u < p->fraction;
-}
-
 static int run(void *scratch, const void *params, const struct metric_input *in,
 	const struct metric_output *out, struct err *err)
 {
@@ -107,7 +95,7 @@ static int run(void *scratch, const void *params, const struct metric_input *in,
 	struct metric_grid g;
 
 	out->figures[SCORE] = out->figures[OWN] = NAN;
-	if (!chosen(p, in))
+	if (!map_chosen(in, p->fraction))
 		return 0;
 	grid(p, &g);
 	rc = in->explainer->explain_grid(in->explainer->ctx, s->raw, s->map, &own, &g, h, w, err);

@@ -1,8 +1,18 @@
 #include "metrics/maps.h"
 
+#include "base/rng.h"
+
 #include "kernels/order.h"
 
 #include <math.h>
+
+int map_chosen(const struct metric_input *in, double fraction)
+{
+	double u;
+
+	rng_uniform(&u, 1, (struct rng_key){in->seed, in->image, 0, RNG_SUBSET});
+	return u < fraction;
+}
 
 const float *map_of(const struct metric_input *in, int of)
 {

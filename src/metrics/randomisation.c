@@ -9,12 +9,14 @@
 
 struct randomisation_params {
 	int stages;
+	double fraction;
 };
 
 static const struct option_row options[] = {
 	{"stages", OPT_INT, offsetof(struct randomisation_params, stages), "4", 1, 1000, NULL,
 		"after the head, equal parts of the blocks, from the last on; with the last of them the "
 		"embedding"},
+	MAP_FRACTION_OPTION(struct randomisation_params),
 	OPTION_END,
 };
 
@@ -83,6 +85,8 @@ static int run(void *scratch, const void *params, const struct metric_input *in,
 		out->curve[k] = NAN;
 		out->scored[k] = 0;
 	}
+	if (!map_chosen(in, ((const struct randomisation_params *)params)->fraction))
+		return 0;
 	if (map_check(in->map, n, err))
 		return -1;
 	for (int k = 0; k <= stages; k++) {
@@ -100,7 +104,9 @@ static int run(void *scratch, const void *params, const struct metric_input *in,
 
 static double explanations(const void *params)
 {
-	return ((const struct randomisation_params *)params)->stages + 1;
+	const struct randomisation_params *p = params;
+
+	return p->fraction * (p->stages + 1);
 }
 
 extern const struct metric_ops metric_randomisation;

@@ -10,6 +10,7 @@
 struct sensitivity_params {
 	double radius;
 	int draws, of;
+	double fraction;
 };
 
 static const struct option_row options[] = {
@@ -18,6 +19,7 @@ static const struct option_row options[] = {
 	{"draws", OPT_INT, offsetof(struct sensitivity_params, draws), "10", 1, 1000, NULL,
 		"images drawn uniformly within it"},
 	MAP_OF_OPTION(struct sensitivity_params),
+	MAP_FRACTION_OPTION(struct sensitivity_params),
 	OPTION_END,
 };
 
@@ -74,6 +76,8 @@ static int run(void *scratch, const void *params, const struct metric_input *in,
 	double most = 0;
 
 	out->figures[0] = NAN;
+	if (!map_chosen(in, p->fraction))
+		return 0;
 	if (map_check(map, n, err))
 		return -1;
 	double norm = map_norm(map, n);
@@ -92,7 +96,9 @@ static int run(void *scratch, const void *params, const struct metric_input *in,
 
 static double explanations(const void *params)
 {
-	return ((const struct sensitivity_params *)params)->draws;
+	const struct sensitivity_params *p = params;
+
+	return p->fraction * p->draws;
 }
 
 extern const struct metric_ops metric_sensitivity_max;

@@ -8,6 +8,7 @@
 struct stability_params {
 	double sigma;
 	int draws, of;
+	double fraction;
 };
 
 static const struct option_row options[] = {
@@ -16,6 +17,7 @@ static const struct option_row options[] = {
 	{"draws", OPT_INT, offsetof(struct stability_params, draws), "1", 1, 1000, NULL,
 		"noisy images; the figures are means over them"},
 	MAP_OF_OPTION(struct stability_params),
+	MAP_FRACTION_OPTION(struct stability_params),
 	OPTION_END,
 };
 
@@ -77,6 +79,8 @@ static int run(void *scratch, const void *params, const struct metric_input *in,
 
 	for (int f = 0; f < FIGURES; f++)
 		out->figures[f] = NAN;
+	if (!map_chosen(in, p->fraction))
+		return 0;
 	if (map_check(map, n, err))
 		return -1;
 	double norm = map_norm(map, n);
@@ -95,7 +99,9 @@ static int run(void *scratch, const void *params, const struct metric_input *in,
 
 static double explanations(const void *params)
 {
-	return ((const struct stability_params *)params)->draws;
+	const struct stability_params *p = params;
+
+	return p->fraction * p->draws;
 }
 
 extern const struct metric_ops metric_stability;

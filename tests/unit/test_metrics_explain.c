@@ -180,12 +180,13 @@ static void test_randomisation(void)
 	const struct metric_ops *ops = metric_find("randomisation");
 	struct metric_job j;
 	double fraction[3];
-	int params = 2;
+	char params[64];
 
-	CU_ASSERT_EQUAL(ops->points(&params, 224, 224), 3);
-	ops->fractions(&params, fraction, 224, 224);
+	metric_settings(params, ops, "stages=2");
+	CU_ASSERT_EQUAL(ops->points(params, 224, 224), 3);
+	ops->fractions(params, fraction, 224, 224);
 	CU_ASSERT(fraction[0] == 0 && fraction[1] == 0.5 && fraction[2] == 1);
-	CU_ASSERT_EQUAL(ops->explanations(&params), 3);
+	CU_ASSERT_EQUAL(ops->explanations(params), 3);
 	metric_job_init(&j, 2, 2, map);
 	j.randomised = stages;
 	CU_ASSERT_EQUAL(metric_job_run(&j, "randomisation", "stages=2"), 0);
@@ -294,13 +295,18 @@ static void test_no_grid(void)
 		double u;
 
 		j.in.image = image;
-		rng_uniform(&u, 1, (struct rng_key){11, image, 0xffffffff, RNG_GRID});
+		rng_uniform(&u, 1, (struct rng_key){11, image, 0, RNG_SUBSET});
 		CU_ASSERT_EQUAL(metric_job_run(&j, "gridpg", "fraction=0.3"), 0);
 		CU_ASSERT_EQUAL(isnan(j.figures[0]) ? 0 : 1, u < 0.3);
 		CU_ASSERT_EQUAL(j.calls, u < 0.3); /* no pass is spent on the others */
 		made += j.calls;
 	}
 	CU_ASSERT(made > 80 && made < 160); /* 120, four standard deviations */
+	static const char *const others[] = {"stability", "sensitivity_max", "randomisation"};
+	for (int k = 0; k < 3; k++) {
+		CU_ASSERT_EQUAL(metric_job_run(&j, others[k], "fraction=0"), 0);
+		CU_ASSERT(isnan(j.figures[0]) && !j.calls);
+	}
 	CU_ASSERT_EQUAL(metric_job_run(&j, "gridpg", "fraction=0"), 0);
 	CU_ASSERT(isnan(j.figures[0]) && !j.calls);
 	check_failures(&j, "gridpg", NULL, 1, "the fake explainer gave up",
@@ -329,6 +335,8 @@ static void test_grid_estimates(void)
 	CU_ASSERT_EQUAL(metric_find("sensitivity_max")->explanations(params), 10);
 	metric_settings(params, metric_find("stability"), "draws=3");
 	CU_ASSERT_EQUAL(metric_find("stability")->explanations(params), 3);
+	metric_settings(params, metric_find("randomisation"), "stages=3 fraction=0.25");
+	CU_ASSERT_EQUAL(metric_find("randomisation")->explanations(params), 1);
 }
 
 int register_metrics_explain_tests(void)
