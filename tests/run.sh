@@ -54,6 +54,7 @@ part nodes "$PYTHON" tests/nodes/test_nodes.py "$build"
 part slurm "$PYTHON" tests/slurm/test_slurm.py "$build"
 part fuzz tests/fuzz/run.sh "$build" "${FUZZ_SECONDS:-5}"
 part demo tests/demo.sh "$build"
+part evaluation tests/evaluation.sh "$build"
 part real tests/real.sh "$build"
 
 echo

@@ -21,8 +21,8 @@ static const struct option_row options[] = {
 	OPTION_END};
 
 static const struct method_figure figures[] = {
-	{"completeness_error", "|sum of the map - (f(x) - f(0))| / |f(x) - f(0)|, f "
-			       "the logit: what the steps miss"},
+	{"completeness_error", "how far the sum of the map is from f(x) - f(0), as a share "
+			       "of it, f the logit: what the steps miss"},
 	{NULL, NULL}};
 
 struct scratch {
