@@ -427,6 +427,11 @@ static int finish(struct parse *p)
 				return err_set(p->err,
 					"%s: metrics: two are called \"%s\"; tell them apart with `name:`",
 					c->file, c->metrics[i].name);
+	for (int i = 0; i < c->metrics_count && !*c->data.boxes; i++)
+		if (c->metrics[i].ops->needs & METRIC_REGION)
+			return err_set(p->err,
+				"%s: metric %s needs annotated objects: name them in data.boxes", c->file,
+				c->metrics[i].name);
 	for (int i = 0; i < p->overrides_count; i++)
 		if (!p->used[i])
 			return err_set(p->err,

@@ -2,7 +2,7 @@
 # `make bench`: everything measured, medians of rounds. Tables on standard output, CSV in BUILD/bench. Nothing is
 # asserted; the machine should have nothing else to do.
 #   tests/bench/run.sh BUILD
-# BENCH (all of: kernels passes torch scaling share adaptive pipeline growth): the sections to run
+# BENCH (all of: kernels passes methods torch scaling share adaptive pipeline growth): the sections to run
 # BENCH_ROUNDS (5): rounds of torch, scaling and growth
 # BENCH_IMAGES (4): images of the ViT-B job in `pipeline`, about 160 s each on a core; 0: what the last run measured
 # BENCH_MODEL (vitb16): model of that job and of `share`; vitti16 and deit3b16 are others
@@ -12,7 +12,7 @@ cd "$(dirname "$0")/../.."
 out=$build/bench python=${PYTHON:-python3} eval=$build/bin/dave-eval
 export OPENBLAS_NUM_THREADS=1
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-: "${BENCH:=kernels passes torch scaling share adaptive pipeline growth}"
+: "${BENCH:=kernels passes methods torch scaling share adaptive pipeline growth}"
 : "${BENCH_ROUNDS:=5}" "${BENCH_IMAGES:=4}" "${BENCH_MODEL:=vitb16}"
 core=$(taskset -pc $$ | sed 's/.*[ ,-]//') # what runs on one core keeps to the last one
 
@@ -80,6 +80,11 @@ share() {
 	rm -f "$out/blas.csv"
 	BENCH_BLAS=$out/blas.csv main_job 1 "$out/share.h5" taskset -c "$core" "$build/tests/dave-eval-timed"
 	py stages.py --share "$out/blas.csv" --csv "$out/share.csv" "$out/share.h5.progress.jsonl"
+}
+
+methods() {
+	echo "== methods: seconds per image of each, and of four that share passes"
+	py methods.py "$eval" "$(model vitti16)" "$out/scenes/val" "$out" --core "$core" --csv "$out/methods.csv"
 }
 
 adaptive() {

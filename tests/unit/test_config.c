@@ -200,6 +200,18 @@ static void test_targets(void)
 	}
 }
 
+/* Metrics of objects need annotations; said before anything runs. */
+static void test_objects(void)
+{
+	CU_ASSERT(
+		says(refusal(HEAD "methods: [dave]\nmetrics: [entropy, {pointing_game: {name: pg}}]\n", NULL),
+			"run.yaml", "metric pg", "data.boxes", NULL));
+	CU_ASSERT_STRING_EQUAL(
+		refusal(HEAD "methods: [dave]\nmetrics: [energypg, pointing_game]\n", "data.boxes=b.csv")
+			->msg,
+		"");
+}
+
 static void test_target_error_has_its_line(void)
 {
 	CU_ASSERT(says(
@@ -433,6 +445,7 @@ int register_config_tests(void)
 		{"forms of YAML", test_yaml_forms},
 		{"targets", test_targets},
 		{"target error has its line", test_target_error_has_its_line},
+		{"objects of metrics", test_objects},
 		{"presets", test_presets},
 		{"overrides", test_overrides},
 		{"overrides of dotted names", test_override_of_dotted_names},
