@@ -118,6 +118,7 @@ soak: setup
 	@$(MAKE) --no-print-directory -j$$(nproc) programs
 	@PYTHON=$(PYTHON) tests/soak.sh $(BUILD)
 	@PYTHON=$(PYTHON) DAVE_LONG=1 tests/run.sh $(BUILD) faults
+	@PYTHON=$(PYTHON) DAVE_LONG=1 tests/run.sh $(BUILD) analysis-stats
 	@PYTHON=$(PYTHON) FUZZ_SECONDS=600 tests/run.sh $(BUILD) fuzz
 
 include tests/fuzz/fuzz.mk

@@ -30,7 +30,7 @@ part() {
 		last="no result (exit status $rc)"
 	fi
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
-	printf '%-12s %s (%d s)\n' "$name" "$last" $((SECONDS - started))
+	printf '%-16s %s (%d s)\n' "$name" "$last" $((SECONDS - started))
 	[ "$s" = 0 ] || grep -iE '^ *skip' "$log" | head -n 20 | sed 's/^ */    /'
 	if [ "$f" != 0 ]; then
 		echo "---- $log"
@@ -49,6 +49,9 @@ part golden tests/golden.sh "$build"
 for script in tests/runs/test_*.py; do
 	name=$(basename "$script" .py)
 	part "${name#test_}" "$PYTHON" "$script" "$build"
+done
+for name in results stats tables figures compare; do
+	part "analysis-$name" "$PYTHON" "tests/analysis/test_$name.py" "$build"
 done
 part nodes "$PYTHON" tests/nodes/test_nodes.py "$build"
 part slurm "$PYTHON" tests/slurm/test_slurm.py "$build"
