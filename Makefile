@@ -1,6 +1,7 @@
 # dave-eval. Two commands do everything on a fresh Debian machine:
 #   make demo     install what is missing, build, run the main job on the bundled demo, show where the results are
 #   make check    the same set-up, then all the tests
+#   make report   after make demo: the demo's results as a page for the browser
 # Others: make, make soak, make bench, make install PREFIX=/usr/local, make layers, make docs, make format, make tidy, make clean.
 # DEVELOPER=1 turns warnings into errors; SANITIZE=address,undefined builds into build/sanitize.
 
@@ -109,6 +110,11 @@ demo:
 	@$(MAKE) --no-print-directory -j$$(nproc) all
 	@PYTHON=$(PYTHON) configs/demo/run.sh $(BUILD)
 
+report:
+	@.ci/setup analysis
+	@test -f $(BUILD)/demo/demo.h5 || { echo 'error: no $(BUILD)/demo/demo.h5: run make demo first' >&2; exit 1; }
+	@$(PYTHON) -B analysis/report.py $(BUILD)/demo/demo.h5 -o $(BUILD)/demo/report
+
 check: setup
 	@$(MAKE) --no-print-directory -j$$(nproc) programs
 	@PYTHON=$(PYTHON) MAKE="$(MAKE)" tests/run.sh $(BUILD)
@@ -119,6 +125,7 @@ soak: setup
 	@PYTHON=$(PYTHON) tests/soak.sh $(BUILD)
 	@PYTHON=$(PYTHON) DAVE_LONG=1 tests/run.sh $(BUILD) faults
 	@PYTHON=$(PYTHON) DAVE_LONG=1 tests/run.sh $(BUILD) analysis-stats
+	@PYTHON=$(PYTHON) DAVE_LONG=1 tests/run.sh $(BUILD) report
 	@PYTHON=$(PYTHON) FUZZ_SECONDS=600 tests/run.sh $(BUILD) fuzz
 
 include tests/fuzz/fuzz.mk
@@ -149,6 +156,6 @@ tidy:
 clean:
 	rm -rf build
 
-.PHONY: all requirements setup programs demo check soak bench layers docs install format tidy clean FORCE
+.PHONY: all requirements setup programs demo report check soak bench layers docs install format tidy clean FORCE
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

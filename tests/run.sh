@@ -59,6 +59,7 @@ part fuzz tests/fuzz/run.sh "$build" "${FUZZ_SECONDS:-5}"
 part demo tests/demo.sh "$build"
 part evaluation tests/evaluation.sh "$build"
 part real tests/real.sh "$build"
+part report "$PYTHON" tests/analysis/test_report.py "$build"
 
 echo
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -16,4 +16,5 @@ cat <<TXT
 
 Results        $out/demo.h5 (h5ls -r, h5dump, h5py, xarray)
 Contact sheet  $out/contact_sheet.png: each scene beside its DAVE map
+More           make report: tables, curves and all maps as a page for the browser
 TXT
