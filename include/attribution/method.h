@@ -30,6 +30,8 @@ struct method_input {
 	uint32_t image; /* id: randomness is keyed by it, the same for all targets */
 };
 
+enum { METHOD_FIGURES = 16 }; /* most of a method, and of a metric */
+
 /* A figure that a method gives beside its map. */
 struct method_figure {
 	const char *name, *help;
@@ -56,6 +58,10 @@ struct method_ops {
 
 	/* Can it explain this network, with these parameters? NULL: any. Asked once, before anything runs. */
 	int (*check)(const struct vit_config *c, const void *params, struct err *err);
+
+	/* Does it take the forward pass over the image itself, which the methods of a run share and passes()
+	 * leaves out? */
+	int clean;
 
 	/* Passes over one image that a run takes, for estimates: forward and backward ones. */
 	void (*passes)(const void *params, double *forward, double *backward);

@@ -73,7 +73,7 @@ struct metric_input {
 	uint64_t seed;               /* randomness is keyed by it and by the image's id */
 	uint32_t image;
 	double probability, logit; /* of the target for the clean image */
-	int correct;               /* is the target the model's prediction? */
+	int correct;               /* is the prediction the label? */
 	const struct scorer *scorer;
 	const struct explainer *explainer;
 	struct substrate_memo *substrates; /* or NULL */

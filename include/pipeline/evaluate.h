@@ -70,7 +70,7 @@ struct method_input evaluator_input(struct evaluator *e, const float *x, struct 
 
 /* Multiply-adds of the longest pass, forward and backward over a batch: between two of them a stop is seen.
  */
-double evaluator_pass_macs(const struct config *c, const struct vit_config *vit);
+double evaluator_pass_macs(const struct config *c, const struct vit_config *vit, const struct grids *g);
 
 /* Fills the row of image i and adds the time it took to the stages. A bad image gives EVALUATE_FAILED with
  * the reason in the row and in err; a request to stop gives EVALUATE_STOPPED, and the row is to be thrown

@@ -38,9 +38,13 @@ struct grids {
 	int count;
 };
 
-/* Loads the networks of all grids that the metrics of c ask for. */
+/* Loads the networks of all grids that the metrics of c ask for: the checkpoint again for each larger input,
+ * so that what is not F32 is converted again too. */
 int grids_load(struct grids *g, const struct config *c, const struct vit *vit, struct err *err);
 void grids_release(struct grids *g);
+
+/* Are there enough classes for all of them? */
+int grids_check(const struct grids *g, const struct dataset *d, int classes, struct err *err);
 
 /* Which entry is the grid of that kind; -1: none. */
 int grids_find(const struct grids *g, const struct metric_grid *spec);
@@ -62,9 +66,11 @@ struct grid_knowledge {
 
 void grid_knowledge_init(
 	struct grid_knowledge *k, const struct vit *vit, struct vit_work *work, const struct dataset *data);
+size_t grid_knowledge_bytes(const struct vit_config *c, int images);
 void grid_knowledge_release(struct grid_knowledge *k);
 
-/* Composes the grid of image i, unless it is there already; g->usable says whether there is one. */
-void grid_compose(struct grid *g, struct grid_knowledge *k, int i, uint64_t seed);
+/* Composes the grid of image i, unless it is there already; g->usable says whether there is one. -1 when
+ * stopped, and where a picture that was read before can no longer be. */
+int grid_compose(struct grid *g, struct grid_knowledge *k, int i, uint64_t seed, struct err *err);
 
 #endif

@@ -110,4 +110,5 @@ const struct method_ops method_attention_rollout = {
 	.carve = carve,
 	.run = run,
 	.passes = passes,
+	.clean = 1,
 };

@@ -7,6 +7,7 @@
  */
 #include "attribution/lrp.h"
 
+#include "base/clock.h"
 #include "kernels/attention.h"
 #include "kernels/elementwise.h"
 #include "kernels/gelu.h"
@@ -208,6 +209,8 @@ static int run(void *scratch, const void *params, const struct method_input *in,
 
 	(void)figures;
 	for (int t = 0; t < in->count; t++) {
+		if (stop_requested())
+			return err_set(err, "stopped");
 		if (p->rule == RULE_GAMMA)
 			by_gamma(s, p, in, in->targets[t]);
 		else
@@ -245,4 +248,5 @@ const struct method_ops method_attnlrp = {
 	.run = run,
 	.check = check,
 	.passes = passes,
+	.clean = 1,
 };

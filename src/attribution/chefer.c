@@ -11,6 +11,7 @@
  */
 #include "attribution/lrp.h"
 
+#include "base/clock.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
 #include "kernels/relevance.h"
@@ -292,6 +293,8 @@ static int run(void *scratch, const void *params, const struct method_input *in,
 	s->lrp.vit = in->vit;
 	s->lrp.work = in->work;
 	for (int t = 0; t < in->count; t++) {
+		if (stop_requested())
+			return err_set(err, "stopped");
 		memset(s->cotangent, 0, (size_t)c->classes * sizeof(*s->cotangent));
 		s->cotangent[in->targets[t]] = 1;
 		vit_backward_with(in->vit, in->work, s->dx, s->cotangent,
@@ -337,4 +340,5 @@ const struct method_ops method_chefer = {
 	.run = run,
 	.check = check,
 	.passes = passes,
+	.clean = 1,
 };

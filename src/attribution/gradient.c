@@ -1,6 +1,8 @@
 /* The methods of one backward pass: gradient, input times gradient, and DAVE's ablation without sampling. */
 #include "attribution/method.h"
 
+#include "base/clock.h"
+
 #include <math.h>
 
 struct gradient_params {
@@ -34,6 +36,8 @@ static int by_rules(float *product, const struct method_input *in, const struct 
 	size_t plane = (size_t)c->image_h * (size_t)c->image_w, n = plane * (size_t)c->channels;
 
 	for (int t = 0; t < in->count; t++) {
+		if (stop_requested())
+			return err_set(err, "stopped");
 		const float *dx = clean_gradient(in->clean, rules, in->targets[t], NULL);
 
 		for (size_t i = 0; i < n; i++)
@@ -96,6 +100,7 @@ static void passes(const void *params, double *forward, double *backward_out)
 		.run = runner,                                                                               \
 		.check = checker,                                                                            \
 		.passes = passes,                                                                            \
+		.clean = 1,                                                                                  \
 	}
 
 GRADIENT_OPS(method_gradient, "gradient", "absolute value of the gradient of the logit", plain_options,

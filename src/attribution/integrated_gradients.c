@@ -1,4 +1,5 @@
-/* Integrated gradients (Sundararajan et al.; methods.md section 4), from black in normalised space: x0 = 0.
+/* Integrated gradients (Sundararajan et al.; methods.md section 4), from 0 in normalised space, the mean
+ * colour.
  */
 #include "attribution/average.h"
 
@@ -154,4 +155,5 @@ const struct method_ops method_integrated_gradients = {
 	.carve = carve,
 	.run = run,
 	.passes = passes,
+	.clean = 1,
 };

@@ -2,6 +2,8 @@
  * respect to the block's attention. */
 #include "attribution/method.h"
 
+#include "base/clock.h"
+
 #include <string.h>
 
 struct params {
@@ -75,6 +77,8 @@ static int run(void *scratch, const void *params, const struct method_input *in,
 	(void)figures_out;
 	clean_forward(in->clean);
 	for (int t = 0; t < in->count; t++, raw += plane) {
+		if (stop_requested())
+			return err_set(err, "stopped");
 		memset(s->cotangent, 0, (size_t)c->classes * sizeof(*s->cotangent));
 		memset(s->sum, 0, grid * sizeof(*s->sum));
 		s->cotangent[in->targets[t]] = 1;
@@ -117,4 +121,5 @@ const struct method_ops method_legrad = {
 	.run = run,
 	.check = check,
 	.passes = passes,
+	.clean = 1,
 };

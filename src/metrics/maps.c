@@ -126,7 +126,9 @@ static double correlation(const double *a, const double *b, size_t n)
 		aa += u * u;
 		bb += v * v;
 	}
-	return fmax(-1, fmin(1, ab / (sqrt(aa) * sqrt(bb)))); /* a rounding beyond 1 */
+	double r = ab / (sqrt(aa) * sqrt(bb));
+
+	return r > 1 ? 1 : r < -1 ? -1 : r; /* NaN stays */ /* a rounding beyond 1 */
 }
 
 double map_pearson(const float *a, const float *b, size_t n, struct map_scratch *s)

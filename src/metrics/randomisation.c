@@ -28,7 +28,7 @@ static const struct metric_figure figures[] = {
 		"network; "
 		"undefined (NaN) where a map is constant",
 		FIGURE_PLAIN},
-	{"last", "that of the network whose weights are all random", FIGURE_PLAIN},
+	{"last", "that of the network whose weights are all random but for LayerScale", FIGURE_PLAIN},
 	{NULL, NULL, FIGURE_PLAIN},
 };
 
@@ -119,7 +119,7 @@ const struct metric_ops metric_randomisation = {
 	.figures = figures,
 	.needs = METRIC_RANDOMISES,
 	.points = points,
-	.axis = "share of the blocks that have new weights; the head always has",
+	.axis = "stage / stages: parts of the blocks, rounded up, that have new weights; the head always has",
 	.fractions = fractions,
 	.carve = carve,
 	.run = run,

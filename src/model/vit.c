@@ -211,7 +211,7 @@ static void carve(
 	w->normed = arena_floats(a, rows * d);
 	w->qkv = arena_floats(a, rows * 3 * d);
 	w->mixed = arena_floats(a, rows * d);
-	w->hidden = arena_floats(a, rows * h);
+	w->hidden = arena_floats(a, rows * (h > d ? h : d)); /* vit_layer_gradient() keeps tokens there */
 	if (c->activation == VIT_SWIGLU)
 		w->gate = arena_floats(a, rows * h);
 	w->prob = arena_floats(a, (size_t)c->heads * (size_t)c->tokens * (size_t)c->tokens);

@@ -67,7 +67,7 @@ static int name_is_good(const char *name)
 		if (!isalnum((unsigned char)name[i]) && !strchr("_-", name[i]))
 			return 0;
 	return n > 0 && n < CONFIG_NAME && strcmp(name, "map") && strcmp(name, "raw") &&
-	       strcmp(name, "scale") && strcmp(name, "mc_error");
+	       strcmp(name, "scale");
 }
 
 /* ---- items of methods and metrics: what both kinds share ---- */
@@ -427,6 +427,15 @@ static int finish(struct parse *p)
 				return err_set(p->err,
 					"%s: metrics: two are called \"%s\"; tell them apart with `name:`",
 					c->file, c->metrics[i].name);
+	for (int i = 0; i < c->methods_count; i++)
+		for (int f = 0; f < method_figure_count(c->methods[i].ops); f++)
+			for (int k = 0; k < c->metrics_count; k++)
+				if (!strcmp(c->methods[i].ops->figures[f].name, c->metrics[k].name))
+					return err_set(p->err,
+						"%s: metric \"%s\": method %s has a figure of that name; "
+						"choose "
+						"another with `name:`",
+						c->file, c->metrics[k].name, c->methods[i].name);
 	for (int i = 0; i < c->metrics_count && !*c->data.boxes; i++)
 		if (c->metrics[i].ops->needs & METRIC_REGION)
 			return err_set(p->err,

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_FIGURES = 16, AUTO_TOKENS = 800, AUTO_LARGEST = 16 };
+enum { AUTO_TOKENS = 800, AUTO_LARGEST = 16 };
 
 int evaluate_batch(const struct config *c, const struct vit_config *vit)
 {
@@ -106,7 +106,7 @@ static void carve(struct evaluator *e, const struct config *c, const struct vit_
 	region_carve(&e->region, a, vit);
 	e->out.curve = arena_take(a, most_points(c, vit), sizeof(double));
 	e->out.scored = arena_take(a, most_points(c, vit), sizeof(double));
-	e->out.figures = arena_take(a, MAX_FIGURES, sizeof(double));
+	e->out.figures = arena_take(a, METHOD_FIGURES, sizeof(double));
 	clean_carve(&e->clean, a, vit);
 	if (needs(c) & (METRIC_EXPLAINS | METRIC_RANDOMISES))
 		clean_carve(&e->other, a, vit);
@@ -129,10 +129,10 @@ void evaluator_init(struct evaluator *e, const struct config *c, const struct vi
 		.schema = s,
 		.batch = evaluate_batch(c, &vit->config)};
 	for (int i = 0; i < c->methods_count; i++)
-		if (method_figure_count(c->methods[i].ops) > MAX_FIGURES)
+		if (method_figure_count(c->methods[i].ops) > METHOD_FIGURES)
 			BUG("%s has too many figures", c->methods[i].ops->name);
 	for (int i = 0; i < c->metrics_count; i++)
-		if (metric_figure_count(c->metrics[i].ops) > MAX_FIGURES)
+		if (metric_figure_count(c->metrics[i].ops) > METHOD_FIGURES)
 			BUG("%s has too many figures", c->metrics[i].ops->name);
 	vit_work_init(&e->work, vit, work_mode(c), e->batch, e->batch);
 	carve(e, c, &vit->config, g, e->batch);
@@ -167,12 +167,22 @@ size_t evaluator_bytes(
 		bytes += vit_random_bytes(vit);
 	for (int i = 0; i < g->count; i++)
 		bytes += grid_bytes(&g->entry[i], work_mode(c));
+	if (g->count)
+		bytes += grid_knowledge_bytes(&vit->config, s->images);
 	return bytes;
 }
 
-double evaluator_pass_macs(const struct config *c, const struct vit_config *vit)
+double evaluator_pass_macs(const struct config *c, const struct vit_config *vit, const struct grids *g)
 {
-	return evaluate_batch(c, vit) * (vit_macs_forward(vit) + vit_macs_backward(vit, work_mode(c)));
+	double most = evaluate_batch(c, vit) * (vit_macs_forward(vit) + vit_macs_backward(vit, work_mode(c)));
+
+	for (int i = 0; i < g->count; i++) {
+		const struct vit_config *grid = &g->entry[i].vit->config;
+		int cells = g->entry[i].spec.n * g->entry[i].spec.n;
+
+		most = fmax(most, vit_macs_forward(grid) + cells * vit_macs_backward(grid, work_mode(c)));
+	}
+	return most;
 }
 
 /* What one metric takes for one method, whose maps take f and b passes. */
@@ -210,7 +220,8 @@ void evaluator_passes(const struct config *c, const struct vit_config *vit, cons
 		*backward += b;
 		*macs += f * vit_macs_forward(vit) + b * vit_macs_backward(vit, mode);
 		for (int k = 0; k < c->metrics_count; k++)
-			add_metric(&c->metrics[k], vit, g, mode, f, b, forward, backward, macs);
+			add_metric(&c->metrics[k], vit, g, mode, f + c->methods[i].ops->clean, b, forward,
+				backward, macs);
 	}
 }
 
@@ -402,7 +413,7 @@ enum evaluate_result evaluate(
 		rc = run_method(e, m, row, err);
 		stage_charge(seconds, STAGE_ATTRIBUTION, &since);
 		for (int k = 0; k < e->config->metrics_count && !rc; k++)
-			rc = run_metric(e, m, k, row, err);
+			rc = stop_requested() ? err_set(err, "stopped") : run_metric(e, m, k, row, err);
 		stage_charge(seconds, STAGE_METRICS, &since);
 	}
 	if (!rc)

@@ -115,7 +115,7 @@ static int attribute(float *map, const struct vit *vit, const struct method_ops 
 	const struct vit_config *c = &vit->config;
 	size_t plane = (size_t)c->image_h * (size_t)c->image_w;
 	float *raw = x_malloc(plane * sizeof(*raw));
-	double figures[16], scale; /* as many as evaluate.c allows */
+	double figures[METHOD_FIGURES], scale;
 	struct vit_work work;
 	struct clean clean;
 	struct arena arena = {0};

@@ -1,6 +1,6 @@
 #include "pipeline/explainer.h"
 
-enum { MAX_FIGURES = 16 };
+#include "base/clock.h"
 
 /* raw and map of x by a network of the run's shape. */
 static int explain_by(
@@ -8,8 +8,10 @@ static int explain_by(
 {
 	const struct config_method *method = &e->config->methods[e->method];
 	struct method_input in = evaluator_input(e, x, &e->other);
-	double scale, figures[MAX_FIGURES];
+	double scale, figures[METHOD_FIGURES];
 
+	if (stop_requested())
+		return err_set(err, "stopped");
 	in.vit = vit;
 	clean_begin(&e->other, vit, &e->work, x);
 	return method_explain(method->ops, method->params, &e->arena, &in, raw, map, &scale, figures, err);
@@ -36,9 +38,10 @@ static int explain_grid(void *ctx, float *raw, float *map, int *own, const struc
 	struct evaluator *e = ctx;
 	const struct config_method *method = &e->config->methods[e->method];
 	struct grid *g = &e->grids->entry[grids_find(e->grids, spec)];
-	double scale[GRID_CELLS], figures[MAX_FIGURES];
+	double scale[GRID_CELLS], figures[METHOD_FIGURES];
 
-	grid_compose(g, &e->knowledge, e->image, e->config->run.seed);
+	if (grid_compose(g, &e->knowledge, e->image, e->config->run.seed, err))
+		return -1;
 	if (!g->usable)
 		return 0;
 	if (g->vit->config.image_h != height || g->vit->config.image_w != width)

@@ -1,5 +1,7 @@
 #include "pipeline/grids.h"
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/num.h"
 #include "base/rng.h"
 #include "formats/resize.h"
@@ -106,6 +108,14 @@ void grid_knowledge_init(
 		k->sure[i] = NAN;
 }
 
+size_t grid_knowledge_bytes(const struct vit_config *c, int images)
+{
+	size_t plane = (size_t)c->image_h * (size_t)c->image_w;
+
+	return sizeof(float) * ((size_t)images + (size_t)c->channels * plane + (size_t)c->classes) +
+	       3 * plane;
+}
+
 void grid_knowledge_release(struct grid_knowledge *k)
 {
 	free(k->sure);
@@ -116,27 +126,32 @@ void grid_knowledge_release(struct grid_knowledge *k)
 }
 
 /* k->pixels = image i as the network sees it. */
-static int load(struct grid_knowledge *k, int i)
+static int load(struct grid_knowledge *k, int i, struct err *err)
 {
-	struct err ignored;
 	struct image image;
-	int rc = dataset_image(&image, k->data, i, &ignored);
+	int rc = dataset_image(&image, k->data, i, err);
 
 	if (!rc) {
-		rc = preprocess_pixels(k->pixels, &image, &k->vit->config, &ignored);
+		rc = preprocess_pixels(k->pixels, &image, &k->vit->config, err);
 		image_release(&image);
 	}
-	return rc;
+	return rc ? err_prefix(err, "%s, for a grid", dataset_path(k->data, i)) : 0;
 }
 
+/* What there is to know of image i. One that cannot be read does not qualify: it fails a row of its own. */
 static float look(struct grid_knowledge *k, int i)
 {
 	int label = k->data->label[i], classes = k->vit->config.classes;
+	struct err err;
 
 	if (!isnan(k->sure[i]))
 		return k->sure[i];
 	k->sure[i] = -1;
-	if (label >= 0 && label < classes && !load(k, i)) {
+	if (label < 0 || label >= classes)
+		return -1;
+	if (load(k, i, &err)) {
+		log_warn("%s", err.msg);
+	} else {
 		preprocess_normalise(k->x, k->pixels, &k->vit->config);
 		vit_forward(k->vit, k->work, k->logits, k->x, 1, VIT_FORWARD);
 		int best = 0;
@@ -153,7 +168,8 @@ static float look(struct grid_knowledge *k, int i)
 /* Streams beside those of the draws: the places of the cells. */
 static const uint32_t places_stream = 0xfffffffe;
 
-/* chosen (cells): the images of the grid, that at hand first. Returns whether there are enough. */
+/* chosen (cells): the images of the grid, that at hand first. Returns whether there are enough; -1 when
+ * stopped. */
 static int choose(int *chosen, const struct grid *g, struct grid_knowledge *k, int i, uint64_t seed)
 {
 	int cells = g->spec.n * g->spec.n, found = 1, images = k->data->count;
@@ -166,6 +182,8 @@ static int choose(int *chosen, const struct grid *g, struct grid_knowledge *k, i
 	if (!(look(k, i) >= g->spec.min_probability))
 		return 0;
 	for (uint32_t d = 0; d < draws && found < cells; d++) {
+		if (stop_requested())
+			return -1;
 		if (d % 64 == 0)
 			rng_uniform(u, 64, (struct rng_key){seed, (uint32_t)i, d / 64, RNG_GRID});
 		int j = (int)(u[d % 64] * images), distinct = 1;
@@ -185,18 +203,17 @@ static int border(int c, int n, int size)
 }
 
 /* The picture in k->pixels into a cell. */
-static int put(struct grid *g, const struct grid_knowledge *k, int cell)
+static int put(struct grid *g, const struct grid_knowledge *k, int cell, struct err *err)
 {
 	const struct vit_config *one = &k->vit->config, *all = &g->vit->config;
 	int n = g->spec.n, row = cell / n, column = cell % n;
 	int top = border(row, n, all->image_h), left = border(column, n, all->image_w);
 	int h = border(row + 1, n, all->image_h) - top, w = border(column + 1, n, all->image_w) - left;
 	unsigned char *part = x_malloc((size_t)h * (size_t)w * 3);
-	struct err ignored;
 	int rc = 0;
 
 	if (g->spec.rescaled)
-		rc = resize_u8(part, w, h, k->pixels, one->image_w, one->image_h, RESIZE_BICUBIC, &ignored);
+		rc = resize_u8(part, w, h, k->pixels, one->image_w, one->image_h, RESIZE_BICUBIC, err);
 	else
 		memcpy(part, k->pixels, (size_t)h * (size_t)w * 3);
 	for (int y = 0; y < h && !rc; y++)
@@ -206,28 +223,52 @@ static int put(struct grid *g, const struct grid_knowledge *k, int cell)
 	return rc;
 }
 
-void grid_compose(struct grid *g, struct grid_knowledge *k, int i, uint64_t seed)
+int grid_compose(struct grid *g, struct grid_knowledge *k, int i, uint64_t seed, struct err *err)
 {
 	int cells = g->spec.n * g->spec.n, chosen[GRID_CELLS], order[GRID_CELLS];
 	double u[GRID_CELLS];
 
 	if (g->image == i)
-		return;
-	g->image = i;
+		return 0;
+	g->image = -1;
 	g->usable = choose(chosen, g, k, i, seed);
+	if (g->usable < 0)
+		return err_set(err, "stopped");
 	rng_uniform(u, GRID_CELLS, (struct rng_key){seed, (uint32_t)i, places_stream, RNG_GRID});
 	for (int c = 0; c < cells; c++) { /* the place of image c: the rank of its number */
 		order[c] = 0;
 		for (int other = 0; other < cells; other++)
-			order[c] += u[other] < u[c];
+			order[c] += u[other] < u[c] || (other < c && !(u[c] < u[other]));
 	}
 	for (int c = 0; c < cells && g->usable; c++) {
 		g->classes[order[c]] = k->data->label[chosen[c]];
-		g->usable = !load(k, chosen[c]) && !put(g, k, order[c]);
+		if (load(k, chosen[c], err) || put(g, k, order[c], err))
+			return -1;
 	}
 	g->cell = order[0];
+	g->image = i;
 	if (!g->usable)
-		return;
+		return 0;
 	preprocess_normalise(g->x, g->pixels, &g->vit->config);
 	clean_begin(&g->clean, g->vit, &g->work, g->x);
+	return 0;
+}
+
+int grids_check(const struct grids *g, const struct dataset *d, int classes, struct err *err)
+{
+	char *seen = x_calloc((size_t)classes, 1);
+	int distinct = 0, rc = 0;
+
+	for (int i = 0; i < d->count; i++)
+		if (d->label[i] >= 0 && d->label[i] < classes && !seen[d->label[i]]++)
+			distinct++;
+	free(seen);
+	for (int i = 0; i < g->count && !rc; i++) {
+		int n = g->entry[i].spec.n;
+
+		if (distinct < n * n)
+			rc = err_set(err, "a grid of %d x %d takes images of %d classes, data.path has %d", n,
+				n, n * n, distinct);
+	}
+	return rc;
 }

@@ -33,6 +33,8 @@ int region_source_init(struct region_source *s, const char *path, const char *te
 		return 0;
 	if (text && annotation_parse_csv(&s->table, text, size, path, err))
 		return -1;
+	if (!text && access(path, R_OK | X_OK)) /* each node must see it, or all its images had nothing */
+		return err_set(err, "%s: cannot read the folder: %s", path, strerror(errno));
 	s->kind = text ? REGIONS_TABLE : REGIONS_FOLDER;
 	s->path = x_strdup(path);
 	char *all = x_malloc(size + d->names_size);

@@ -68,6 +68,9 @@ static int share_regions(struct job *j, struct err *err)
 		comm_broadcast(&text, &size);
 	rc = region_source_init(&j->regions, path, text, size, &j->data, err);
 	free(text);
+	if (!comm_agree(rc) && rc) /* what rank 0 sees too, it says for all */
+		log_error("node %s: %s", comm_node(), err->msg);
+	rc = comm_max(rc != 0) ? -1 : 0;
 	if (!rc && !j->comm->rank && *path && !region_count(&j->regions, &j->data, 1))
 		log_warn("%s: no image of %s has an annotation%s there", path, j->c->data.path,
 			j->data.names ? " of its class" : "");
@@ -92,6 +95,8 @@ static int check_classes(const struct job *j, struct err *err)
 	if (j->c->target == TARGET_INDEX && j->c->target_index >= classes)
 		return err_set(err, "%s: data.target: class %d, but the model has classes 0 to %d",
 			j->c->file, j->c->target_index, classes - 1);
+	if (grids_check(&j->grids, &j->data, classes, err))
+		return err_prefix(err, "%s: gridpg", j->c->file);
 	return 0;
 }
 
@@ -179,7 +184,7 @@ static void print_plan(const struct job *j)
 		clock_format(maps, 2 * gmacs * j->data.count / 80));
 	printf("# stop     within about %s of a signal: the pass that is running is finished, the image "
 	       "dropped\n",
-		clock_format(maps, ceil(2e-9 * evaluator_pass_macs(c, v) / 80)));
+		clock_format(maps, ceil(2e-9 * evaluator_pass_macs(c, v, &j->grids) / 80)));
 	printf("# memory   %.0f MB per rank, and %.0f MB of weights shared by the ranks of a node\n",
 		LIBRARIES_MB + 1e-6 * (double)(evaluator_bytes(c, &j->vit, &j->grids, &j->schema) +
 					       j->vit.weights.own_bytes),

@@ -200,6 +200,16 @@ static void test_targets(void)
 	}
 }
 
+/* A metric and a figure of a method would be one group of the results. */
+static void test_figure_names(void)
+{
+	CU_ASSERT(
+		says(refusal(HEAD "methods: [random, dave]\nmetrics: [{entropy: {name: mc_error}}]\n", NULL),
+			"run.yaml", "metric \"mc_error\"", "method dave", NULL));
+	CU_ASSERT_STRING_EQUAL(
+		refusal(HEAD "methods: [random]\nmetrics: [{entropy: {name: mc_error}}]\n", NULL)->msg, "");
+}
+
 /* Metrics of objects need annotations; said before anything runs. */
 static void test_objects(void)
 {
@@ -446,6 +456,7 @@ int register_config_tests(void)
 		{"targets", test_targets},
 		{"target error has its line", test_target_error_has_its_line},
 		{"objects of metrics", test_objects},
+		{"names of figures", test_figure_names},
 		{"presets", test_presets},
 		{"overrides", test_overrides},
 		{"overrides of dotted names", test_override_of_dotted_names},

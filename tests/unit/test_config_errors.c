@@ -128,8 +128,8 @@ static void test_wrong_values(void)
 
 static void test_wrong_names(void)
 {
-	static const char *const names[] = {"map", "raw", "scale", "mc_error", "a b", "a/b", "''", ".a", "..",
-		"\"\\n\"", "\xc3\xa9", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
+	static const char *const names[] = {"map", "raw", "scale", "a b", "a/b", "''", ".a", "..", "\"\\n\"",
+		"\xc3\xa9", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		char *text = x_asprintf(DAVE("name: %s"), names[i]);
