@@ -147,8 +147,11 @@ def judged_grids(t, b):
 
 
 def controls(t, b):
-    """A map that depends on neither image nor network is perfectly stable and indifferent; others are not."""
-    b.write('controls.yaml', changed(base_config(), methods=['random', 'input_x_gradient', 'effective'],
+    """A map that depends on neither image nor network is perfectly stable and indifferent; others are not. The image
+    itself, explained once more, has the map that it had: the same parameters, the same random numbers."""
+    sampled = [{'dave': {'samples': 4}}, {'smoothgrad': {'samples': 4}}, {'integrated_gradients': {'steps': 4}}]
+    methods = ['random', 'input_x_gradient', 'effective', *sampled, 'chefer']
+    b.write('controls.yaml', changed(base_config(), methods=methods,
                                      metrics=['stability', {'stability': {'name': 'still', 'sigma': 0}}, 'sensitivity_max',
                                               {'randomisation': {'stages': 2}}]))
     r = b.evaluate('controls.yaml', '-o', 'controls.h5', ranks=2)
@@ -159,15 +162,39 @@ def controls(t, b):
         t.close('random: stability', [g['stability'][k][:] for k in ('pearson', 'spearman')], np.ones((2, 12)), 1e-12)
         t.close('random: relative_l2', g['stability/relative_l2'][:], np.zeros(12), 0)
         t.close('random: sensitivity', g['sensitivity_max/sensitivity'][:], np.zeros(12), 0)
-        t.close('random: randomisation', g['randomisation/curve'][:], np.ones((12, 3)), 1e-6)
+        t.close('random: randomisation', g['randomisation/curve'][:], np.ones((12, 3)), 0)
         t.equal('stages', g['randomisation/fraction'][:].tolist(), [0, .5, 1])
+        for method in f['methods']:
+            still, noisy = (f[f'methods/{method}/{metric}/relative_l2'][:] for metric in ('still', 'stability'))
+            t.close(f'{method}: no noise, no change', still, np.zeros(12), 0)
+            t.ok(f'{method}: noise, some change', method == 'random' or (noisy > 0).all(), noisy)
         for method in 'input_x_gradient', 'effective':
             g = f['methods'][method]
-            t.close(f'{method}: no noise, no change', g['still/relative_l2'][:], np.zeros(12), 0)
             for name, low, high in (('stability/spearman', .1, 1), ('stability/relative_l2', 0, 2),
                                     ('sensitivity_max/sensitivity', 0, 1), ('randomisation/last', -.5, .5)):
                 v = g[name][:]
                 t.ok(f'{method}: {name} from {low} to {high}', ((low < v) & (v < high)).all(), v)
+
+
+def enlarging(n, m):
+    """The matrix that enlarges m values to n bilinearly: centres on centres, constant beyond the outer ones."""
+    at = np.clip((np.arange(n) + .5) * m / n - .5, 0, m - 1)
+    return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(m)))
+
+
+def rollout(t, b):
+    """The raw map is the rollout's row, enlarged: taken back to the patches, it has what the prefix has not."""
+    b.write('rollout.yaml', changed(base_config(), methods=['attention_rollout'], metrics=[], store={'raw': True}))
+    r = b.evaluate('rollout.yaml', '-o', 'rollout.h5')
+    if not t.equal('rollout: the run exits 0', (r.code, r.errors()), (0, [])):
+        return
+    with h5py.File(b.path('rollout.h5'), 'r') as f:
+        raw, prefix = (f[f'methods/attention_rollout/{k}'][:].astype(np.float64) for k in ('raw', 'prefix_share'))
+    up = enlarging(SIZE, SIZE // PATCH)
+    patches = np.linalg.pinv(up) @ raw @ np.linalg.pinv(up).T
+    t.close('rollout: the map is bilinear', up @ patches @ up.T, raw, 1e-6 * raw.max())
+    t.close('rollout: the row sums to 1', prefix + patches.sum((1, 2)), np.ones(12), 1e-5)
+    t.ok('rollout: both have a share', ((.02 < prefix) & (prefix < .98)).all() and prefix.std() > 1e-4, prefix)
 
 
 def grids(t, b):
@@ -234,6 +261,7 @@ def objects(t, b):
 
 def body(t, b):
     controls(t, b)
+    rollout(t, b)
     objects(t, b)
     grids(t, b)
     judged(t, b)

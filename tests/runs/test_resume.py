@@ -9,8 +9,8 @@ import time
 import h5py
 import numpy as np
 
-from support import (DONE, STOPPED, bad_rows, changed, difference, main, make_images, make_model, sha256, slow_config,
-                     status_of, wait_for)
+from support import (DONE, PENDING, STOPPED, bad_rows, base_config, changed, difference, main, make_images, make_model,
+                     sha256, slow_config, status_of, wait_for)
 
 ROUNDS = 8
 
@@ -97,6 +97,23 @@ def stop(t, b, sig, ranks):
     r = b.evaluate('slow.yaml', '-o', out, '--resume', ranks=2)
     d = r if r.code else difference(b.path('whole.h5'), b.path(out))
     t.ok(f'{name}: resumed to the same bytes', not d, d)
+
+
+def stop_within(t, b, metric):
+    """A metric that asks for a thousand maps, half a minute's work on this picture, does not delay a stop."""
+    (name, _), = metric.items()
+    out = f'{name}.h5'
+    b.write('long.yaml', changed(base_config(), model={'input_size': '256'}, methods=['gradient'], metrics=[metric]))
+    p = b.start('dave-eval', 'long.yaml', '-o', out)
+    wait_for(lambda: len(status_of(b.path(out))))
+    time.sleep(1)  # what comes before the metric takes some milliseconds
+    p.send_signal(signal.SIGUSR1)
+    sent = time.time()
+    r = b.finish(p)
+    took = time.time() - sent
+    t.equal(f'stopped within {name}: exit status', r.code, STOPPED)
+    t.ok(f'stopped within {name}: at once', took < 5, f'{took:.1f} s')
+    t.equal(f'stopped within {name}: rows stay pending', status_of(b.path(out)).tolist(), [PENDING] * 12)
 
 
 def one_rank_stopped(t, b):
@@ -271,6 +288,8 @@ def body(t, b):
         stop(t, b, sig, 2)
     for sig in signal.SIGUSR1, signal.SIGINT, signal.SIGTERM:
         stop(t, b, sig, None)
+    for metric in {'sensitivity_max': {'draws': 1000}}, {'randomisation': {'stages': 1000}}:
+        stop_within(t, b, metric)
     complete(t, b)
     differences(t, b)
     truncated(t, b)
