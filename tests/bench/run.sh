@@ -166,7 +166,7 @@ growth() {
 
 for section in $BENCH; do
 	case $section in
-	kernels | passes | torch | scaling | share | adaptive | pipeline | growth) ;;
+	kernels | passes | methods | torch | scaling | share | adaptive | pipeline | growth) ;;
 	*) echo "BENCH: no section $section" >&2 && exit 2 ;;
 	esac
 done

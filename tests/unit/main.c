@@ -16,7 +16,8 @@ static int register_all(void)
 	       register_vit_families_tests() || register_pos_embed_tests() || register_kernels_tests() ||
 	       register_formats_tests() || register_image_tests() || register_vit_tests() ||
 	       register_bcos_tests() || register_lrp_tests() || register_dave_tests() ||
-	       register_curve_tests() || register_metrics_tests() || register_config_tests();
+	       register_curve_tests() || register_metrics_tests() || register_config_tests() ||
+	       register_vit_random_tests() || register_targets_tests() || register_grids_tests();
 }
 
 static void select_suites(const char *word)

@@ -12,6 +12,9 @@
 int register_simd_tests(void);
 int register_activations_tests(void);
 int register_vit_families_tests(void);
+int register_vit_random_tests(void);
+int register_grids_tests(void);
+int register_targets_tests(void);
 int register_pos_embed_tests(void);
 int register_kernels_tests(void); /* and the suite of planes, in test_planes.c */
 int register_planes_tests(void);
