@@ -37,6 +37,13 @@ struct method_figure {
 	const char *name, *help;
 };
 
+/* The option row that every method has; `standard` is its default as text. */
+#define METHOD_POSTPROCESS_OPTION(type, standard)                                                            \
+	{                                                                                                    \
+		"postprocess", OPT_BOOL, offsetof(type, postprocess), standard, 0, 0, NULL,                  \
+			"smooth and normalise as DAVE does (methods.md section 3)"                           \
+	}
+
 struct method_ops {
 	const char *name, *help;
 	const struct option_row

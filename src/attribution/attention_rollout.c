@@ -8,10 +8,7 @@ struct params {
 	int postprocess;
 };
 
-static const struct option_row options[] = {
-	{"postprocess", OPT_BOOL, offsetof(struct params, postprocess), "false", 0, 0, NULL,
-		"smooth and normalise as DAVE does (methods.md section 3)"},
-	OPTION_END};
+static const struct option_row options[] = {METHOD_POSTPROCESS_OPTION(struct params, "false"), OPTION_END};
 
 static const struct method_figure figures[] = {
 	{"prefix_share",

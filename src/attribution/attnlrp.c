@@ -30,9 +30,7 @@ static const struct option_row options[] = {
 		"rule gamma: how much more these count, in the linear layers of the blocks and the head"},
 	{"gamma_patch", OPT_DOUBLE, offsetof(struct params, gamma_patch), "0.25", 0, 1000, NULL,
 		"rule gamma: the same of the patch embedding"},
-	{"postprocess", OPT_BOOL, offsetof(struct params, postprocess), "false", 0, 0, NULL,
-		"smooth and normalise as DAVE does (methods.md section 3)"},
-	OPTION_END};
+	METHOD_POSTPROCESS_OPTION(struct params, "false"), OPTION_END};
 
 struct scratch {
 	float *product; /* (channels, H, W): relevances of the numbers of the image */

@@ -27,9 +27,7 @@ struct params {
 static const struct option_row options[] = {
 	{"start_layer", OPT_INT, offsetof(struct params, start_layer), "1", 0, 1000, NULL,
 		"the lowest block of the rollout, counted from 0"},
-	{"postprocess", OPT_BOOL, offsetof(struct params, postprocess), "false", 0, 0, NULL,
-		"smooth and normalise as DAVE does (methods.md section 3)"},
-	OPTION_END};
+	METHOD_POSTPROCESS_OPTION(struct params, "false"), OPTION_END};
 
 static const struct method_figure figures[] = {
 	{"relevance",

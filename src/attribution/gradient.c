@@ -9,16 +9,10 @@ struct gradient_params {
 	int postprocess;
 };
 
-static const char postprocess_help[] = "smooth and normalise as DAVE does (methods.md section 3)";
-
 static const struct option_row plain_options[] = {
-	{"postprocess", OPT_BOOL, offsetof(struct gradient_params, postprocess), "false", 0, 0, NULL,
-		postprocess_help},
-	OPTION_END};
+	METHOD_POSTPROCESS_OPTION(struct gradient_params, "false"), OPTION_END};
 static const struct option_row effective_options[] = {
-	{"postprocess", OPT_BOOL, offsetof(struct gradient_params, postprocess), "true", 0, 0, NULL,
-		postprocess_help},
-	OPTION_END};
+	METHOD_POSTPROCESS_OPTION(struct gradient_params, "true"), OPTION_END};
 
 static void *carve(struct arena *a, const struct vit_config *c, const void *params, int batch, int targets)
 {

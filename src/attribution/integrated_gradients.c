@@ -17,9 +17,7 @@ static const struct option_row options[] = {
 		"points of the straight path from 0 in normalised space to the image"},
 	{"rule", OPT_CHOICE, offsetof(struct params, rule), "gauss", 0, 0, "gauss|trapezoid",
 		"of the integral: Gauss-Legendre as captum, or the trapezoid with both ends"},
-	{"postprocess", OPT_BOOL, offsetof(struct params, postprocess), "false", 0, 0, NULL,
-		"smooth and normalise as DAVE does (methods.md section 3)"},
-	OPTION_END};
+	METHOD_POSTPROCESS_OPTION(struct params, "false"), OPTION_END};
 
 static const struct method_figure figures[] = {
 	{"completeness_error", "how far the sum of the map is from f(x) - f(0), as a share "

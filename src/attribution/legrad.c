@@ -13,9 +13,7 @@ struct params {
 
 static const struct option_row options[] = {{"layers", OPT_INT, offsetof(struct params, layers), "0", 0, 1000,
 						    NULL, "only the last so many blocks (0: all)"},
-	{"postprocess", OPT_BOOL, offsetof(struct params, postprocess), "false", 0, 0, NULL,
-		"smooth and normalise as DAVE does (methods.md section 3)"},
-	OPTION_END};
+	METHOD_POSTPROCESS_OPTION(struct params, "false"), OPTION_END};
 
 struct scratch {
 	float *cotangent; /* (classes) */

@@ -8,9 +8,7 @@ struct random_params {
 };
 
 static const struct option_row options[] = {
-	{"postprocess", OPT_BOOL, offsetof(struct random_params, postprocess), "false", 0, 0, NULL,
-		"smooth and normalise as DAVE does (methods.md section 3)"},
-	OPTION_END};
+	METHOD_POSTPROCESS_OPTION(struct random_params, "false"), OPTION_END};
 
 static void *carve(struct arena *a, const struct vit_config *c, const void *params, int batch, int targets)
 {

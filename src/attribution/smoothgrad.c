@@ -13,9 +13,7 @@ static const struct option_row options[] = {
 	{"samples", OPT_INT, offsetof(struct params, samples), "50", 1, 4096, NULL, "noisy images"},
 	{"sigma", OPT_DOUBLE, offsetof(struct params, sigma), "0.2", 0, 10, NULL,
 		"standard deviation of the noise, in units of max x - min x of the normalised image"},
-	{"postprocess", OPT_BOOL, offsetof(struct params, postprocess), "false", 0, 0, NULL,
-		"smooth and normalise as DAVE does (methods.md section 3)"},
-	OPTION_END};
+	METHOD_POSTPROCESS_OPTION(struct params, "false"), OPTION_END};
 
 struct scratch {
 	struct average average;
