@@ -74,6 +74,9 @@ struct method_ops {
 	void (*passes)(const void *params, double *forward, double *backward);
 };
 
+/* Numbers of an image: channels * H * W. */
+size_t method_image_size(const struct vit_config *c);
+
 /* Number of figures of a method. */
 int method_figure_count(const struct method_ops *ops);
 

@@ -87,7 +87,7 @@ extern const struct metric_figure curve_figures[];
 		{"score", OPT_CHOICE, CURVE_AT(score), "probability", 0, 0, "probability|logit",             \
 			"softmax probability or logit of the target"},                                       \
 		{"correct_only", OPT_BOOL, CURVE_AT(correct_only), "false", 0, 0, NULL,                      \
-			"leave out images whose target is not the prediction"},                              \
+			"leave out images whose prediction is not the label"},                               \
 		{"min_probability", OPT_DOUBLE, CURVE_AT(min_probability), "0", 0, 1, NULL,                  \
 			"leave out images whose target has a smaller probability"},                          \
 		{"points", OPT_CHOICE, CURVE_AT(points), "uniform", 0, 0, "uniform|adaptive",                \

@@ -9,6 +9,8 @@
 #include "formats/safetensors.h"
 #include "model/vit_config.h"
 
+#include <stdint.h>
+
 /* A linear layer: y = x w^T + b, w (out x in); b may be NULL. The rows of a B-cos layer have length 1. */
 struct vit_linear {
 	const float *w, *b;
@@ -66,6 +68,9 @@ int vit_weights_init(struct vit_weights *w, const struct vit_config *c, const st
  * tensors of its file, whatever their names. */
 int vit_head_find(
 	const struct tensor **w, const struct tensor **b, const struct safetensors *head, struct err *err);
+
+/* Brings the rows of w (rows x width) to length 1, as those of B-cos layers are. */
+void vit_normalise_rows(float *w, int64_t rows, int64_t width);
 
 void vit_weights_release(struct vit_weights *w);
 

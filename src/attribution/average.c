@@ -5,14 +5,9 @@
 
 #include <string.h>
 
-static size_t image_size(const struct vit_config *c)
-{
-	return (size_t)c->channels * (size_t)c->image_h * (size_t)c->image_w;
-}
-
 struct average average_carve(struct arena *a, const struct vit_config *c, int batch, int targets)
 {
-	size_t image = image_size(c), wide = (size_t)(batch > targets ? batch : targets);
+	size_t image = method_image_size(c), wide = (size_t)(batch > targets ? batch : targets);
 	struct average s;
 
 	s.images = arena_floats(a, wide * image);
@@ -27,7 +22,7 @@ int average_gradients(struct average *a, const struct method_input *in, const st
 	struct err *err)
 {
 	const struct vit_config *c = &in->vit->config;
-	size_t image = image_size(c);
+	size_t image = method_image_size(c);
 	int per = in->count, wide = in->batch > per ? in->batch : per;
 	int most = wide / per < in->batch ? wide / per : in->batch;
 

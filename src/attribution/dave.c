@@ -51,14 +51,9 @@ static const struct option_row smooth_options[] = {
 static const struct method_figure figures[] = {
 	{"mc_error", "Monte-Carlo error: relative standard error of the aggregated raw map"}, {NULL, NULL}};
 
-static size_t image_size(const struct vit_config *c)
-{
-	return (size_t)c->channels * (size_t)c->image_h * (size_t)c->image_w;
-}
-
 int dave_together(const struct vit_config *c, int samples, int targets)
 {
-	double fit = 1e9 / ((double)samples * (double)image_size(c) * sizeof(float));
+	double fit = 1e9 / ((double)samples * (double)method_image_size(c) * sizeof(float));
 
 	return fit < 1 ? 1 : fit < targets ? (int)fit : targets;
 }
@@ -66,7 +61,8 @@ int dave_together(const struct vit_config *c, int samples, int targets)
 struct dave_scratch dave_carve(
 	struct arena *a, const struct vit_config *c, int samples, int batch, int targets)
 {
-	size_t image = image_size(c), n = (size_t)batch, wide = (size_t)(targets > batch ? targets : batch);
+	size_t image = method_image_size(c), n = (size_t)batch,
+	       wide = (size_t)(targets > batch ? targets : batch);
 	struct dave_scratch s;
 
 	s.samples = arena_take(a, n, sizeof(*s.samples));
@@ -119,7 +115,7 @@ void dave_mix(float *xk, const float *x, const float *noise, const struct dave_s
 	const struct vit_config *c)
 {
 	double keep = 1 - s->t, sigma = sqrt(1 - keep * keep);
-	size_t n = image_size(c);
+	size_t n = method_image_size(c);
 
 	warp_forward(xk, x, &s->warp, c->channels, c->image_h, c->image_w);
 	mix(xk, noise, keep, sigma, n);
@@ -129,7 +125,7 @@ void dave_block(float *g, size_t stride, struct dave_scratch *scratch, const str
 	const struct dave_sample *s, int n, int first, int per)
 {
 	const struct vit_config *c = &in->vit->config;
-	size_t image = image_size(c);
+	size_t image = method_image_size(c);
 
 	for (int i = 0; i < n; i++)
 		dave_mix(scratch->mixed + (size_t)i * image, in->x, scratch->noise + (size_t)i * image, &s[i],
@@ -151,7 +147,7 @@ static int sample(struct dave_scratch *s, const struct dave_params *p, const str
 	int first, int per, struct err *err)
 {
 	const struct vit_config *c = &in->vit->config;
-	size_t image = image_size(c), stride = (size_t)p->samples * image;
+	size_t image = method_image_size(c), stride = (size_t)p->samples * image;
 	int wide = in->count > in->batch ? in->count : in->batch;
 	int most = wide / per < in->batch ? wide / per : in->batch;
 
@@ -188,7 +184,7 @@ static int run(void *scratch, const void *params, const struct method_input *in,
 	const struct dave_params *p = params;
 	const struct vit_config *c = &in->vit->config;
 	struct dave_scratch *s = scratch;
-	size_t image = image_size(c), plane = image / (size_t)c->channels;
+	size_t image = method_image_size(c), plane = image / (size_t)c->channels;
 	int together = dave_together(c, p->samples, in->count);
 
 	for (int t = 0; t < in->count; t++) {

@@ -5,6 +5,11 @@
 
 #include <math.h>
 
+size_t method_image_size(const struct vit_config *c)
+{
+	return (size_t)c->channels * (size_t)c->image_h * (size_t)c->image_w;
+}
+
 void method_measure(const struct method_ops *ops, const void *params, struct arena *a,
 	const struct vit_config *c, int batch, int targets)
 {

@@ -2,7 +2,6 @@
 
 #include "base/rng.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,19 +13,6 @@ struct maker {
 	uint32_t count; /* of tensors so far: each has a stream of its own */
 	bool directions;
 };
-
-/* The rows of B-cos layers have length 1. */
-static void normalise_rows(float *w, size_t rows, size_t width)
-{
-	for (size_t r = 0; r < rows; r++, w += width) {
-		double squares = 0;
-
-		for (size_t i = 0; i < width; i++)
-			squares += (double)w[i] * (double)w[i];
-		for (size_t i = 0; i < width; i++)
-			w[i] = (float)((double)w[i] / sqrt(squares));
-	}
-}
 
 /* Puts new values in place of *slot (rows x width), where there is something. */
 static void renew(struct maker *m, const float **slot, size_t rows, size_t width, enum fill fill)
@@ -56,7 +42,7 @@ static void renew_unit(struct maker *m, struct vit_linear *l, int out, int in)
 {
 	renew_linear(m, l, out, in);
 	if (m->directions && m->a->base)
-		normalise_rows((float *)(uintptr_t)l->w, (size_t)out, (size_t)in);
+		vit_normalise_rows((float *)(uintptr_t)l->w, out, in);
 }
 
 static void renew_norm(struct maker *m, struct vit_linear *l, int width)

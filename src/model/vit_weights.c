@@ -127,7 +127,7 @@ static struct vit_linear norm(struct reader *r, const char *prefix, const char *
 }
 
 /* Row by row to length 1. */
-static void normalise_rows(float *w, int64_t rows, int64_t width)
+void vit_normalise_rows(float *w, int64_t rows, int64_t width)
 {
 	for (int64_t i = 0; i < rows; i++, w += width) {
 		double sum = 0;
@@ -151,7 +151,7 @@ static struct vit_linear layer(
 	snprintf(full, sizeof(full), "%s.weight", name);
 	copy(r, w, prefix, full, (int64_t[4]){out, in});
 	if (w && !r->failed)
-		normalise_rows(w, out, in);
+		vit_normalise_rows(w, out, in);
 	return (struct vit_linear){w, NULL};
 }
 
@@ -267,7 +267,7 @@ static const float *exchanged(
 	copy(r, order, "", name, want);
 	if (order && !r->failed) {
 		exchange(w, order, rows, outer, inner);
-		normalise_rows(w, rows, outer * inner);
+		vit_normalise_rows(w, rows, outer * inner);
 	}
 	free(order);
 	return w;
